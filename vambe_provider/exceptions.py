@@ -10,14 +10,15 @@
     │   └── VambeRateLimitError       429: Vambe turned the request away; retry_after says for how long
     ├── VambeRefusedError             Vambe read the request and said no: 400, 404, 413, 422
     │   └── VambeAuthError            401 or 403: the API key is wrong, or may not do this
-    ├── VambeMaybeSentError           nobody can tell whether it happened: timeout, broken connection, 5xx, unreadable reply
+    ├── VambeMaybeSentError           nobody can tell whether it happened: timeout, broken connection, 5xx, odd reply
     └── VambeDeliveryError            a delivery did not come to a good end
         ├── VambeUnknownOutcomeError  a ticket may exist; a person has to decide
         ├── VambeLedgerError          the ledger cannot be used, so nothing is posted
         └── VambeTicketHeldError      another task is sending this ticket right now
 
-``sent`` answers the only question that matters after a failed POST: may a customer have been messaged? "no" is safe to repeat, "yes" is
-not, and "maybe" has to be reconciled first. Texts never hold a key, a full phone number, an e-mail address or a message.
+``sent`` answers the only question that matters after a failed POST: may a customer have been messaged? "no" is safe to
+repeat, "yes" is not, and "maybe" has to be reconciled first. Texts never hold a key, a full phone number, an e-mail
+address or a message.
 """
 
 from __future__ import annotations
