@@ -1,0 +1,119 @@
+# Every target installs what it needs. The machine has to have Python 3.11 or newer, pip, make and a package index.
+#
+#   make PYTHON=python3.12 install     choose the interpreter
+#   make matrix VERSIONS="2.11.2"      choose the Airflow releases
+#   make test-unit ARGS="-k phone"     hand arguments on to pytest
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.SUFFIXES:
+.DELETE_ON_ERROR:
+
+# Airflow starts twice as slowly without bytecode.
+unexport PYTHONDONTWRITEBYTECODE
+export PYTHON
+
+VENV := .venv
+BIN := $(VENV)/bin
+AIRFLOW := 3.3.2
+VERSIONS ?=
+ARGS ?=
+
+# Pins for this Python, when there are any.
+PINS = $$(f=constraints/py$$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])').txt; \
+	if [ -e $$f ]; then echo "-c $$f"; fi)
+INSTALL = scripts/venv.sh $(VENV) && scripts/venv.sh $(VENV) $(PINS) apache-airflow==$(AIRFLOW)
+INPUTS := pyproject.toml scripts/venv.sh $(wildcard constraints/py*.txt)
+
+.PHONY: help
+help: ## Show the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-22s %s\n", $$1, $$2 }'
+
+# --- Environments ---------------------------------------------------------------------------------------------------------
+
+$(VENV)/.installed-dev: $(INPUTS)
+	@echo "Installing the development environment into $(VENV) ..."
+	@$(INSTALL) -e '.[dev]'
+	@touch $@ $(VENV)/.installed-sandbox
+
+# The demo needs a quarter of what development needs.
+$(VENV)/.installed-sandbox: $(INPUTS)
+	@echo "Installing Airflow $(AIRFLOW) and the provider into $(VENV); this happens once ..."
+	@$(INSTALL) -e '.[sandbox]'
+	@touch $@
+
+$(VENV)/.installed-docs: $(INPUTS)
+	@$(INSTALL) -e '.[docs,sandbox]'
+	@touch $@
+
+$(VENV)/.installed-uv: scripts/venv.sh
+	@scripts/venv.sh $(VENV)
+	@touch $@
+
+.PHONY: install
+install: $(VENV)/.installed-dev ## Install everything for development into .venv
+
+.PHONY: lock
+lock: $(VENV)/.installed-uv ## Resolve all dependencies again and write constraints/
+	$(BIN)/python scripts/lock.py $(VERSIONS)
+
+.PHONY: clean
+clean: ## Remove environments, caches and build results
+	rm -rf .venv .venv-* build dist site htmlcov .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .demo .ui .bench .matrix
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# --- Try it ---------------------------------------------------------------------------------------------------------------
+
+.PHONY: demo
+demo: $(VENV)/.installed-sandbox ## Send a night of warehouse rows to a local Vambe, twice, and show what happened
+	@$(BIN)/python scripts/demo.py $(ARGS)
+
+.PHONY: ui
+ui: $(VENV)/.installed-sandbox ## Start Airflow and a local Vambe, with the example Dags, to click through
+	@$(BIN)/python scripts/ui.py $(ARGS)
+
+# --- Check it -------------------------------------------------------------------------------------------------------------
+
+.PHONY: lint
+lint: install ## Check style, formatting and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+.PHONY: format
+format: install ## Format the code and fix what can be fixed
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+
+.PHONY: test
+test: test-unit test-faults test-matrix test-e2e ## Run all tests; the matrix on the oldest Airflow only
+
+# Everything but what starts processes of its own; with the coverage that api/ and delivery/ have to have.
+.PHONY: test-unit
+test-unit: install ## Run the unit, contract and Dag tests, and check the coverage
+	$(BIN)/python scripts/coverage_gate.py --run -m pytest -q tests --ignore=tests/e2e --ignore=tests/faults --ignore=tests/benchmarks $(ARGS)
+
+.PHONY: test-faults
+test-faults: install ## Break the network, the ledger and the process, and count the tickets
+	$(BIN)/python -m pytest -q tests/faults $(ARGS)
+
+.PHONY: test-e2e
+test-e2e: install ## Run Dags in a real Airflow
+	$(BIN)/python -m pytest -q tests/e2e $(ARGS)
+
+.PHONY: test-matrix
+test-matrix: install
+	$(BIN)/python scripts/matrix.py 2.11.2
+
+.PHONY: matrix
+matrix: install ## Run the unit and Dag tests on every supported Airflow, or on VERSIONS
+	$(BIN)/python scripts/matrix.py $(VERSIONS)
+
+.PHONY: bench
+bench: install ## Measure, and write the figures of docs/performance.md
+	$(BIN)/python -m tests.benchmarks $(ARGS)
+
+.PHONY: docs
+docs: $(VENV)/.installed-docs ## Build the documentation into site/
+	$(BIN)/mkdocs build --strict

@@ -1,0 +1,119 @@
+"""Run the tests on every supported Airflow, each in an environment of its own. Run by ``make matrix``.
+
+::
+
+    python scripts/matrix.py                   every release
+    python scripts/matrix.py 2.11.2 3.0.6      only these
+    python scripts/matrix.py --prepare 3.1.8   make and check the environment, run no test
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from lock import CONSTRAINTS, RELEASES, ROOT, Release, find_uv
+
+TESTS = ("tests/unit", "tests/dags")
+STAMP = ".installed"
+
+
+def find_python(release: Release) -> str:
+    """Return an interpreter that the release supports: this one, or another one on the path.
+
+    :raises SystemExit: when there is none.
+    """
+    if sys.version_info[:2] <= release.newest_python:
+        return sys.executable
+    for minor in range(release.newest_python[1], 10, -1):
+        path = shutil.which(f"python3.{minor}")
+        if path and subprocess.run([path, "-c", ""], capture_output=True, check=False).returncode == 0:
+            return path
+    newest = ".".join(map(str, release.newest_python))
+    raise SystemExit(f"error: Airflow {release.version} needs Python 3.11 to {newest}, and none is on the path")
+
+
+def prepare(release: Release) -> Path:
+    """Make the environment of one release, unless an earlier call has, and return its folder."""
+    venv = ROOT / f".venv-{release.version}"
+    pins = CONSTRAINTS / f"airflow-{release.version}.txt"
+    state = hashlib.sha256((ROOT / "pyproject.toml").read_bytes() + pins.read_bytes()).hexdigest()
+    stamp = venv / STAMP
+    if stamp.exists() and stamp.read_text() == state:
+        return venv
+    environment = {**os.environ, "PYTHON": find_python(release), "UV": find_uv()}
+    packages = ["-c", str(pins), f"apache-airflow=={release.version}", "-e", ".[test]"]
+    subprocess.run([ROOT / "scripts" / "venv.sh", venv, *packages], cwd=ROOT, env=environment, check=True)
+    stamp.write_text(state)
+    return venv
+
+
+def clean_environment(venv: Path, home: str) -> dict[str, str]:
+    """Return the process's environment without any Airflow setting but a fresh AIRFLOW_HOME."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("AIRFLOW_", "PYTHON"))}
+    path = f"{venv / 'bin'}{os.pathsep}{kept.get('PATH', '')}"
+    return {**kept, "PATH": path, "VIRTUAL_ENV": str(venv), "AIRFLOW_HOME": home, "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
+
+
+def check_installation(venv: Path, version: str, environment: dict[str, str]) -> None:
+    """Ask Airflow itself whether it is the right one and whether it sees the provider.
+
+    :raises SystemExit: when one of the two is not so.
+    """
+    airflow = venv / "bin" / "airflow"
+
+    def ask(*words: str) -> str:
+        reply = subprocess.run([airflow, *words], cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+        if reply.returncode != 0:
+            raise SystemExit(f"error: `airflow {' '.join(words)}` fails on {version}:\n{reply.stderr}")
+        return reply.stdout
+
+    found = ask("version").split()
+    if version not in found:
+        raise SystemExit(f"error: {venv.name} holds Airflow {' '.join(found)}, not {version}")
+    if "airflow-provider-vambe" not in ask("providers", "list", "--output", "plain"):
+        raise SystemExit(f"error: Airflow {version} does not list airflow-provider-vambe")
+
+
+def run_tests(venv: Path, environment: dict[str, str], extra: list[str]) -> int:
+    """Run the tests that every Airflow has to pass, and return pytest's exit code."""
+    paths = [path for path in TESTS if (ROOT / path).is_dir()]
+    return subprocess.run([venv / "bin" / "python", "-m", "pytest", "-q", *paths, *extra], cwd=ROOT, env=environment).returncode
+
+
+def main() -> int:
+    """Work through the releases; the exit code is 1 when one of them failed."""
+    known = {release.version: release for release in RELEASES}
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("versions", nargs="*", metavar="VERSION", help=f"any of {', '.join(known)}; default: all")
+    parser.add_argument("--prepare", action="store_true", help="make and check the environments, run no test")
+    arguments, extra = parser.parse_known_args()
+    unknown = [version for version in arguments.versions if version not in known]
+    if unknown:
+        parser.error(f"unknown version {', '.join(unknown)}; known are {', '.join(known)}")
+
+    failed = []
+    for version in arguments.versions or known:
+        started = time.monotonic()
+        print(f"== Airflow {version}", flush=True)
+        venv = prepare(known[version])
+        with tempfile.TemporaryDirectory(prefix="vambe-matrix-") as home:
+            environment = clean_environment(venv, home)
+            check_installation(venv, version, environment)
+            print(f"   installed and listed after {time.monotonic() - started:.0f} s", flush=True)
+            if not arguments.prepare and run_tests(venv, environment, extra) != 0:
+                failed.append(version)
+    if failed:
+        print(f"failed on Airflow {', '.join(failed)}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
