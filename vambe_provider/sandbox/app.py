@@ -1,0 +1,151 @@
+"""The HTTP side of the sandbox: from a request to the endpoint's function and back, with the faults in between."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import email.utils
+import json
+import random
+import re
+from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
+
+from aiohttp import web
+
+from vambe_provider.sandbox.endpoints import ENDPOINTS, Call, RateLimiter
+from vambe_provider.sandbox.faults import FaultSet
+from vambe_provider.sandbox.model import RequestRecord
+from vambe_provider.sandbox.replies import ApiError, Reply
+from vambe_provider.sandbox.transport import Released, Wire
+
+if TYPE_CHECKING:
+    from vambe_provider.sandbox.config import SandboxConfig
+    from vambe_provider.sandbox.state import SandboxState
+
+
+class Service:
+    """Everything that one running sandbox consists of.
+
+    :param state: the account.
+    """
+
+    def __init__(self, state: SandboxState) -> None:
+        self.state = state
+        self.initial_config = state.config
+        self.faults = FaultSet()
+        self.released = Released()
+        self.limiter = RateLimiter()
+        self._used_connections: WeakSet[asyncio.Transport] = WeakSet()
+
+    def reset(self) -> None:
+        """Forget all data, requests, faults and changed switches, and let hanging requests go on."""
+        with self.state.changed:
+            self.faults.rules.clear()
+            self.limiter.accepted.clear()
+            self.released.release()
+            self.state.reset(self.initial_config)
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return the API's routes, and one for every other path under ``/api``."""
+        routes = [web.route(method, path, self._handler(name)) for name, (method, path, _) in ENDPOINTS.items()]
+        return [*routes, web.route("*", "/api/{rest:.*}", self._unknown)]
+
+    def _handler(self, name: str) -> Any:
+        async def handle(request: web.Request) -> web.StreamResponse:
+            return await self._handle(name, request)
+
+        return handle
+
+    async def _unknown(self, request: web.Request) -> web.StreamResponse:
+        record = self._start("unknown", request)
+        record.status = 404
+        error = ApiError(404, f"Cannot {request.method} {request.path}")
+        return self._response(404, error.reply(self.state.config).body(), {})
+
+    def _start(self, name: str, request: web.BaseRequest) -> RequestRecord:
+        transport = request.transport
+        reused = transport in self._used_connections
+        if transport is not None and not reused:
+            self._used_connections.add(transport)
+        query = dict(request.query) if request.query_string else {}
+        record = RequestRecord(name, request.method, request.path, query, self.state.now(), reused)
+        self.state.log(record)
+        return record
+
+    async def _handle(self, name: str, request: web.Request) -> web.StreamResponse:
+        record = self._start(name, request)
+        fault = None
+        if self.faults.rules:
+            if self.faults.needs_phone(name):
+                with contextlib.suppress(ApiError):  # the endpoint itself will say so
+                    await _read(request, record, self.state.config)
+            with self.state.changed:
+                fault = self.faults.pick(name, record.phone, reused=record.reused)
+        if fault is None:
+            reply = await self._run(name, request, record)
+            record.status = reply.status
+            return self._response(reply.status, reply.body(), reply.headers)
+        record.fault = fault.kind
+
+        async def run(message_runs: bool) -> Reply:
+            return await self._run(name, request, record, message_runs=message_runs)
+
+        def sent(status: int | None) -> None:
+            record.status = status
+
+        wire = Wire(
+            request,
+            run=run,
+            respond=self._response,
+            sent=sent,
+            released=self.released,
+            server_time=self.state.now() / 1000,
+        )
+        return await wire.fail(fault)
+
+    async def _run(self, name: str, request: web.Request, record: RequestRecord, *, message_runs: bool = True) -> Reply:
+        """Have the effect of a request: authenticate it, read it, take the configured time, and call the endpoint."""
+        config = self.state.config
+        if config.latency_ms or config.latency_jitter_ms:
+            jitter = random.random() * config.latency_jitter_ms  # noqa: S311
+            await asyncio.sleep((config.latency_ms + jitter) / 1000)
+        try:
+            if request.headers.get("x-api-key") != config.api_key:
+                raise ApiError(401, "Invalid API key")  # noqa: TRY301
+            await _read(request, record, config)
+            call = Call(self.state, dict(request.match_info), record.query, record.body, self.limiter, message_runs)
+            with self.state.changed:
+                reply = ENDPOINTS[name][2](call)
+        except ApiError as error:
+            reply = error.reply(config)
+        record.effect = reply.effect
+        return reply
+
+    def _response(self, status: int, body: bytes, headers: dict[str, str]) -> web.Response:
+        all_headers = {"Content-Type": "application/json; charset=utf-8"} | headers
+        if self.state.config.clock_skew_seconds:
+            all_headers["Date"] = email.utils.formatdate(self.state.now() / 1000, usegmt=True)
+        return web.Response(status=status, body=body, headers=all_headers)
+
+
+async def _read(request: web.Request, record: RequestRecord, config: SandboxConfig) -> None:
+    """Read and parse the body into the record, once.
+
+    :raises ApiError: 413 when it is too long, 400 when it is no JSON.
+    """
+    if record.body is not None or not request.can_read_body:
+        return
+    raw = await request.content.read(config.max_body_bytes + 1)
+    while len(raw) <= config.max_body_bytes and not request.content.at_eof():
+        raw += await request.content.read(config.max_body_bytes + 1 - len(raw))
+    if len(raw) > config.max_body_bytes:
+        raise ApiError(413, "request entity too large")
+    if request.content_type != "application/json" or not raw:
+        return
+    try:
+        record.body = json.loads(raw)
+    except ValueError:
+        raise ApiError(400, "Unexpected token in JSON") from None
+    if isinstance(record.body, dict) and "to_phone_number" in record.body:
+        record.phone = re.sub(r"\D", "", str(record.body["to_phone_number"])) or None

@@ -1,0 +1,161 @@
+"""How the sandbox behaves where the API's documentation is silent or says two things."""
+
+from __future__ import annotations
+
+import re
+import types
+import typing
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal
+
+DEFAULT_API_KEY = "sandbox-key"
+_RATE = re.compile(r"(\d+)\s*/\s*(second|minute|hour)")
+_PERIODS = {"second": 1.0, "minute": 60.0, "hour": 3600.0}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SandboxConfig:
+    """All switches of the sandbox; the defaults follow the documentation, or its most likely reading.
+
+    :param api_key: the only accepted ``x-api-key``.
+    :param latency_ms: milliseconds that every API request takes before it has an effect.
+    :param latency_jitter_ms: up to so many random milliseconds on top.
+    :param clock_skew_seconds: how far the server's clock is ahead; it shows in ``Date`` and in every time stamp.
+    :param max_body_bytes: larger request bodies are answered with 413.
+    :param request_log: how many of the newest requests are remembered.
+    :param success_status: what a POST is answered with when it worked, 200 or 201.
+    :param error_shape: ``nest_list``, ``nest_string`` or ``zod``: the form of a 400 for a bad body.
+    :param bad_stage_status: 400 or 404 for a stage id that does not exist.
+    :param strict_required: whether the three metadata objects must be in the body, as the OpenAPI text says.
+    :param require_message: whether ``message`` must be there too, as the OpenAPI text says.
+    :param existing_ticket: what opening does for a contact with an active ticket: ``new_ticket`` (the old one stays as
+        ``replaced``), ``move`` (the same ticket goes to the new stage), ``ignore`` (nothing happens) or
+        ``conflict`` (409).
+    :param assistant_writes: whether the assistant sends a first message when the request holds none.
+    :param session_window: what the ``whatsapp`` channel does with free text when the customer has not written for 24
+        hours: ``ignore`` the rule, ``fail`` the message (the ticket exists), or ``refuse`` with 400.
+    :param disconnected_phones: phone ids whose phone lost its QR session.
+    :param disconnected_status: 400 or 500, what opening over such a phone gives.
+    :param disconnected_creates_ticket: whether the ticket exists nevertheless (only the message step fails).
+    :param rate_limit: tickets per sender, as ``10/second`` or ``10/minute``; None for no limit.
+    :param retry_after: how a 429 says how long to wait: ``seconds``, ``date`` (an HTTP date) or ``none``.
+    :param visible_after_seconds: how long a new contact, ticket or message stays invisible to reads.
+    :param visible_after_reads: how many reads of the contact do not show it yet.
+    :param metadata_visible: whether reads show ticket metadata: ``yes``, ``no`` or ``late``.
+    :param metadata_after_seconds: with ``late``, seconds until they show.
+    :param metadata_after_reads: with ``late``, reads of the contact until they show.
+    :param metadata_form: ``object`` or ``list`` (of key and value) in contact info.
+    :param snake_case_keys: whether reads show metadata keys in snake_case.
+    :param ticket_names: the names in contact info: ``plain`` (active_ticket), ``v2`` (active_ticket_v2) or ``camel``
+        (activeTicket).
+    :param ticket_created_at: whether contact info holds the tickets' created_at.
+    :param ticket_bumps_updated_at: whether a new ticket or message changes the contact's updated_at.
+    :param phone_form: ``e164`` or ``digits``, how reads write the contact's number.
+    :param list_wrapper: None for bare arrays, or the name of the object key around pipelines and contacts, as ``data``.
+    :param channel_wrapper: None, or the name of the key around a channel, as ``channel``.
+    :param contacts_default_limit: rows of the contact list without ``limit``; None for all.
+    :param stage_filter: whether ``stage_id`` of the contact list means the ``active_ticket`` or the ``default_stage``.
+    :param messages_page_size: messages on one page.
+    :param messages_first_page: whether page 1 holds the ``newest`` or the ``oldest`` messages; a page is chronological.
+    :param metadata_body: which body updating contact metadata takes: ``wrapped``, ``flat`` or ``both``.
+    :param close_missing_status: what closing answers without an active ticket: 200, 400 or 404.
+    :param require_currency: whether setting an amount needs ``currency``.
+    """
+
+    api_key: str = DEFAULT_API_KEY
+    latency_ms: float = 0.0
+    latency_jitter_ms: float = 0.0
+    clock_skew_seconds: float = 0.0
+    max_body_bytes: int = 102_400
+    request_log: int = 100_000
+    success_status: Literal[200, 201] = 200
+    error_shape: Literal["nest_list", "nest_string", "zod"] = "nest_list"
+    bad_stage_status: Literal[400, 404] = 404
+    strict_required: bool = True
+    require_message: bool = False
+    existing_ticket: Literal["new_ticket", "move", "ignore", "conflict"] = "new_ticket"
+    assistant_writes: bool = True
+    session_window: Literal["ignore", "fail", "refuse"] = "ignore"
+    disconnected_phones: tuple[str, ...] = field(default_factory=tuple)
+    disconnected_status: Literal[400, 500] = 400
+    disconnected_creates_ticket: bool = False
+    rate_limit: str | None = None
+    retry_after: Literal["seconds", "date", "none"] = "seconds"
+    visible_after_seconds: float = 0.0
+    visible_after_reads: int = 0
+    metadata_visible: Literal["yes", "no", "late"] = "yes"
+    metadata_after_seconds: float = 0.0
+    metadata_after_reads: int = 0
+    metadata_form: Literal["object", "list"] = "object"
+    snake_case_keys: bool = False
+    ticket_names: Literal["plain", "v2", "camel"] = "plain"
+    ticket_created_at: bool = True
+    ticket_bumps_updated_at: bool = True
+    phone_form: Literal["e164", "digits"] = "e164"
+    list_wrapper: str | None = None
+    channel_wrapper: str | None = None
+    contacts_default_limit: int | None = 100
+    stage_filter: Literal["active_ticket", "default_stage"] = "active_ticket"
+    messages_page_size: int = 50
+    messages_first_page: Literal["newest", "oldest"] = "oldest"
+    metadata_body: Literal["wrapped", "flat", "both"] = "both"
+    close_missing_status: Literal[200, 400, 404] = 404
+    require_currency: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse values that no switch has."""
+        hints = typing.get_type_hints(type(self))
+        for item in fields(self):
+            _check_value(item.name, getattr(self, item.name), hints[item.name])
+        self.rate()
+
+    def rate(self) -> tuple[int, float] | None:
+        """Return the rate limit as (tickets, seconds), or None without one.
+
+        :raises ValueError: when the text is no rate.
+        """
+        if self.rate_limit is None:
+            return None
+        match = _RATE.fullmatch(self.rate_limit.strip())
+        if match is None or int(match[1]) < 1:
+            raise ValueError(f"rate_limit: {self.rate_limit!r} is not a rate such as 10/second, 10/minute or 100/hour")
+        return int(match[1]), _PERIODS[match[2]]
+
+    def changed(self, changes: dict[str, Any]) -> SandboxConfig:
+        """Return a copy with some switches set differently.
+
+        :param changes: switch names and their new values; a list stands for a tuple, as JSON has no tuples.
+        :returns: the new configuration.
+        :raises ValueError: when a name is no switch or a value is not one of its values; nothing is changed then.
+        """
+        known = {item.name for item in fields(self)}
+        if unknown := sorted(set(changes) - known):
+            raise ValueError(f"the sandbox has no switch {', '.join(unknown)}; it has: {', '.join(sorted(known))}")
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in changes.items()
+        }
+        return replace(self, **values)
+
+
+def _check_value(name: str, value: object, hint: Any) -> None:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Literal:
+        # 1 == True, but only one of them is a status.
+        if not any(value == allowed and type(value) is type(allowed) for allowed in arguments):
+            raise ValueError(f"{name}: {value!r} is not one of {', '.join(map(str, arguments))}")
+    elif origin in (typing.Union, types.UnionType):
+        if value is not None:
+            _check_value(name, value, arguments[0])
+    elif origin is tuple:
+        if not isinstance(value, tuple) or not all(isinstance(item, str) for item in value):
+            raise ValueError(f"{name}: {value!r} is not a list of texts")
+    else:
+        _check_plain(name, value, hint)
+
+
+def _check_plain(name: str, value: object, hint: type) -> None:
+    accepted: tuple[type, ...] = (int, float) if hint is float else (hint,)
+    if not isinstance(value, accepted) or (isinstance(value, bool) and hint is not bool):
+        raise ValueError(f"{name}: {value!r} is not a {hint.__name__}")
+    if hint in (int, float) and name != "clock_skew_seconds" and typing.cast("float", value) < 0:
+        raise ValueError(f"{name}: {value!r} is negative")

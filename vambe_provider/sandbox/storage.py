@@ -1,0 +1,60 @@
+"""The SQLite file that lets a restarted sandbox go on with the same tickets."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from vambe_provider.sandbox.model import ChatMessage, Contact, Ticket
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+Thing = Contact | Ticket | ChatMessage
+
+_SCHEMA = "CREATE TABLE IF NOT EXISTS thing (kind TEXT, id TEXT, body TEXT NOT NULL, PRIMARY KEY (kind, id))"
+_PUT = "INSERT INTO thing VALUES (?, ?, ?) ON CONFLICT (kind, id) DO UPDATE SET body = excluded.body"
+
+
+class Storage:
+    """Contacts, tickets and messages as JSON, written through before the request that changed them is answered.
+
+    :param path: the file; it is created when it is absent.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        # The state's lock already allows only one thread at a time.
+        self._database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        # A killed process loses nothing this way; only a machine that loses power could.
+        self._database.execute("PRAGMA journal_mode = WAL")
+        self._database.execute("PRAGMA synchronous = OFF")
+        self._database.execute(_SCHEMA)
+
+    def load(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield (kind, fields) of everything, in the order in which it was first written."""
+        for kind, body in self._database.execute("SELECT kind, body FROM thing ORDER BY rowid"):
+            yield kind, json.loads(body)
+
+    def write(self, things: Mapping[tuple[str, str], Thing | None]) -> None:
+        """Write a change in one transaction.
+
+        :param things: what is new, by kind and id; None deletes it.
+        """
+        self._database.execute("BEGIN")
+        for (kind, identity), thing in things.items():
+            if thing is None:
+                self._database.execute("DELETE FROM thing WHERE kind = ? AND id = ?", (kind, identity))
+            else:
+                self._database.execute(_PUT, (kind, identity, json.dumps(asdict(thing))))
+        self._database.execute("COMMIT")
+
+    def clear(self) -> None:
+        """Delete everything."""
+        self._database.execute("DELETE FROM thing")
+
+    def close(self) -> None:
+        """Close the file."""
+        self._database.close()
