@@ -1,0 +1,67 @@
+"""Ask a customer about a late order, wait for the answer, and write what came of it back to the warehouse.
+
+For whom: teams whose next step depends on the customer. The analysts find the outcome in the table
+``order_outcomes``.
+
+What to change: how long to wait (``PATIENCE``; hours or days in real life) and how often to look. Between two looks,
+the waiting task gives its worker slot back. A customer who does not answer is an outcome too, not a failure.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from airflow.providers.common.compat.sdk import DAG, BaseHook, Param, PokeReturnValue, task
+
+from vambe_provider.hooks.vambe import VambeHook
+from vambe_provider.operators.vambe import VambeOpenTicketOperator
+
+PATIENCE = timedelta(minutes=1)
+QUERY = """
+    SELECT o.order_id, c.name, c.phone
+    FROM orders o JOIN customers c ON c.customer_id = o.customer_id
+    WHERE o.status = 'shipped' AND o.promised_on < date('now') AND (o.order_id = :order_id OR :order_id IS NULL)
+    ORDER BY o.promised_on, o.order_id LIMIT 1
+"""
+
+with DAG(
+    dag_id="vambe_order_follow_up",
+    description="Ticket, wait for the customer, outcome back to the warehouse",
+    schedule=None,
+    params={"order_id": Param(None, type=["string", "null"], description="an order; empty for the one that is latest")},
+    tags=["vambe"],
+    doc_md=__doc__,
+):
+
+    @task
+    def late_order(params: dict[str, Any]) -> dict[str, Any]:
+        parameters = {"order_id": params["order_id"]}
+        order_id, name, phone = BaseHook.get_hook("warehouse").get_first(QUERY, parameters=parameters)
+        return {"order_id": order_id, "name": name, "phone": phone}
+
+    @task.sensor(mode="reschedule", poke_interval=5, timeout=PATIENCE.total_seconds(), soft_fail=True)
+    def reply(ticket: dict[str, Any]) -> PokeReturnValue:
+        with VambeHook() as hook:
+            messages = hook.get_messages(ticket["ai_contact_id"])
+        answers = [message for message in messages if message.direction == "INBOUND"]
+        return PokeReturnValue(is_done=bool(answers), xcom_value="replied")
+
+    @task(trigger_rule="none_failed")
+    def write_outcome(order: dict[str, Any], ticket: dict[str, Any], outcome: str | None) -> str:
+        row = (order["order_id"], ticket["ai_contact_id"], outcome or "no answer", datetime.now(UTC).isoformat(" "))
+        BaseHook.get_hook("warehouse").run("INSERT OR REPLACE INTO order_outcomes VALUES (?, ?, ?, ?)", parameters=row)
+        return outcome or "no answer"
+
+    order = late_order()
+    ask = VambeOpenTicketOperator(
+        task_id="ask",
+        to_phone_number="{{ ti.xcom_pull('late_order')['phone'] }}",
+        stage="Orders / Late",
+        contact_name="{{ ti.xcom_pull('late_order')['name'] }}",
+        message="Hola {{ ti.xcom_pull('late_order')['name'] }}, tu pedido viene atrasado. ¿Todavía lo quieres?",
+        ticket_key="order-follow-up/{{ ti.xcom_pull('late_order')['order_id'] }}",
+        ledger_conn_id="warehouse",
+    )
+    order >> ask
+    write_outcome(order, ask.output, reply(ask.output))
