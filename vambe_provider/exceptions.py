@@ -10,6 +10,7 @@
     │   └── VambeRateLimitError       429: Vambe turned the request away; retry_after says for how long
     ├── VambeRefusedError             Vambe read the request and said no: 400, 404, 413, 422
     │   └── VambeAuthError            401 or 403: the API key is wrong, or may not do this
+    ├── VambeReadError                a read failed: timeout, broken connection, 5xx, odd reply
     ├── VambeMaybeSentError           nobody can tell whether it happened: timeout, broken connection, 5xx, odd reply
     └── VambeDeliveryError            a delivery did not come to a good end
         ├── VambeUnknownOutcomeError  a ticket may exist; a person has to decide
@@ -117,6 +118,13 @@ class VambeRefusedError(VambeError):
 
 class VambeAuthError(VambeRefusedError):
     """Vambe answered 401 or 403: the API key is wrong, or may not do this."""
+
+
+class VambeReadError(VambeError):
+    """A request that only reads failed after it had left; nothing was changed, and repeating it is safe.
+
+    It is no :class:`VambeNotSentError`, so that a failed look-up is never taken for a ticket that was not sent.
+    """
 
 
 class VambeMaybeSentError(VambeError):
