@@ -137,10 +137,15 @@ class Fault:
             return False
         return self.phone in phone if isinstance(self.phone, str) else self.phone(phone)
 
+    @property
+    def spent(self) -> bool:
+        """Whether the rule has struck as often as it may."""
+        return isinstance(self.times, int) and self.hits >= self.times
+
     def strikes(self) -> bool:
         """Count a request that fits, and tell whether the rule hits it."""
         self.seen += 1
-        if self.times != "forever" and self.times is not None and self.hits >= self.times:
+        if self.spent:
             return False
         if self.nth is not None and self.seen < self.nth:
             return False
@@ -170,6 +175,10 @@ class FaultSet:
         fault.id = next(self._ids)
         self.rules.append(fault)
         return fault
+
+    def in_force(self) -> int:
+        """Return how many rules can still strike."""
+        return sum(not rule.spent for rule in self.rules)
 
     def needs_phone(self, where: str) -> bool:
         """Tell whether the number of a request has to be known to choose a rule."""

@@ -60,7 +60,7 @@ def list_contacts(state: SandboxState, query: dict[str, str]) -> list[Contact]:
 
 
 def _in_time(state: SandboxState, query: dict[str, str]) -> list[Contact]:
-    """Return what passes the time filters: ascending by the time asked for; with ``days`` alone, last contacted first."""
+    """Return what passes the time filters: ascending by the time asked for; by ``days``, last contacted first."""
     chosen: list[list[str]] = []
     if "updated_after" in query:
         chosen.append(state.updated.since(_time(query, "updated_after")))

@@ -227,7 +227,7 @@ class Sandbox:
                 if not self._state.changed.wait_for(lambda seen=seen: self._state.version != seen, max(0.0, left)):  # type: ignore[misc]
                     raise TimeoutError(f"the sandbox did not get there in {timeout:g} s")
 
-    async def wait_for_async(self, predicate: Callable[[Sandbox], bool], timeout: float = 10.0) -> None:  # noqa: ASYNC109
+    async def wait_for_async(self, predicate: Callable[[Sandbox], bool], timeout: float = 10.0) -> None:
         """Wait as :meth:`wait_for` does, without blocking the event loop."""
         await asyncio.to_thread(self.wait_for, predicate, timeout)
 
