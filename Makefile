@@ -60,7 +60,7 @@ lock: $(VENV)/.installed-uv ## Resolve all dependencies again and write constrai
 .PHONY: clean
 clean: ## Remove environments, caches and build results
 	rm -rf .venv .venv-* build dist site htmlcov .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	rm -rf .demo .ui .bench .matrix
+	rm -rf .demo .ui .bench
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- Try it ---------------------------------------------------------------------------------------------------------------

@@ -52,7 +52,9 @@ def judge(report: dict[str, Any]) -> bool:
         percent = 100.0 * covered / total if total else 100.0
         good = good and percent >= required
         verdict = "" if percent >= required else "  <- too low"
-        print(f"branch coverage of {package}: {percent:.1f} % ({covered} of {total}, required {required:.0f} %){verdict}")
+        print(
+            f"branch coverage of {package}: {percent:.1f} % ({covered} of {total}, required {required:.0f} %){verdict}"
+        )
     return good
 
 

@@ -24,8 +24,8 @@ class Release:
     """One Airflow release of the matrix.
 
     :param version: the release.
-    :param resolve_as_of: its day of release plus two weeks. What was published later is not used, because an old Airflow
-        breaks with dependencies that did not exist when it was tested.
+    :param resolve_as_of: its day of release plus two weeks. What was published later is not used, because an old
+        Airflow breaks with dependencies that did not exist when it was tested.
     :param newest_python: the newest Python that it supports.
     :param newer: packages that may be newer than that, with their own last day: this project needs a later one.
     """
@@ -59,13 +59,11 @@ def find_uv() -> str:
 
 def compile_pins(*, airflow: str, python: str, extras: Sequence[str], options: Sequence[str], target: Path) -> None:
     """Resolve this project together with one Airflow release, and write the pins to ``target``."""
-    command = [find_uv(), "pip", "compile", "pyproject.toml", "-", "--quiet", "--upgrade", "--no-header", "--no-annotate"]
-    command += ["--no-emit-index-url", "--no-emit-find-links", "--python-version", python]
+    command = [find_uv(), "pip", "compile", "pyproject.toml", "-", "--quiet", "--upgrade", "--python-version", python]
+    command += ["--no-header", "--no-annotate", "--no-emit-index-url", "--no-emit-find-links"]
     command += [f"--extra={extra}" for extra in extras]
-    # Without a path as its output, uv writes no comment with the command line either.
-    reply = subprocess.run(
-        [*command, *options], cwd=ROOT, input=f"apache-airflow=={airflow}\n", stdout=subprocess.PIPE, text=True, check=True
-    )
+    wanted = f"apache-airflow=={airflow}\n"
+    reply = subprocess.run([*command, *options], cwd=ROOT, input=wanted, stdout=subprocess.PIPE, text=True, check=True)
     target.write_text(reply.stdout)
     print(f"{target.relative_to(ROOT)}: {len(reply.stdout.splitlines())} pins", flush=True)
 
@@ -76,9 +74,7 @@ def main() -> None:
     CONSTRAINTS.mkdir(exist_ok=True)
     for python in PYTHONS if not only else ():
         target = CONSTRAINTS / f"py{python}.txt"
-        compile_pins(
-            airflow=DEVELOPMENT_AIRFLOW, python=python, extras=("dev", "docs"), options=(), target=target
-        )
+        compile_pins(airflow=DEVELOPMENT_AIRFLOW, python=python, extras=("dev", "docs"), options=(), target=target)
     for release in RELEASES:
         if only and release.version not in only:
             continue

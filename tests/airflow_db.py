@@ -32,9 +32,8 @@ class DagResult:
 
 def migrate() -> None:
     """Create the metadata database in AIRFLOW_HOME, in a process of its own because it changes the logging."""
-    reply = subprocess.run(
-        [sys.executable, "-m", "airflow", "db", "migrate"], capture_output=True, text=True, stdin=subprocess.DEVNULL
-    )
+    command = [sys.executable, "-m", "airflow", "db", "migrate"]
+    reply = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
     if reply.returncode != 0:
         raise RuntimeError(f"airflow db migrate failed:\n{reply.stdout}\n{reply.stderr}")
 

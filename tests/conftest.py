@@ -21,7 +21,7 @@ atexit.register(shutil.rmtree, _HOME, ignore_errors=True)
 os.environ.update(
     AIRFLOW_HOME=_HOME,
     AIRFLOW__CORE__LOAD_EXAMPLES="False",
-    # An empty folder: tests hand the Dag that they mean to Airflow, which would otherwise read all of them again and again.
+    # An empty folder: tests hand over the Dag that they mean; Airflow would otherwise read all of them each time.
     AIRFLOW__CORE__DAGS_FOLDER=f"{_HOME}/dags",
     AIRFLOW__USAGE_DATA_COLLECTION__ENABLED="False",
     # 2.11 warns about its own default otherwise.
