@@ -6,9 +6,111 @@ from typing import Any
 
 
 def get_provider_info() -> dict[str, Any]:
-    """Return the description of this provider."""
+    """Return the description of this provider.
+
+    Airflow 3.3 draws the connection form from ``conn-fields`` and ``ui-field-behaviour``; 2.11 to 3.1 ask the hook.
+    """
     return {
         "package-name": "airflow-provider-vambe",
         "name": "Vambe",
         "description": "WhatsApp tickets of Vambe, each opened exactly once.",
+        "integrations": [
+            {"integration-name": "Vambe", "external-doc-url": "https://docs.vambe.me", "tags": ["service"]},
+        ],
+        "hooks": [{"integration-name": "Vambe", "python-modules": ["vambe_provider.hooks.vambe"]}],
+        "connection-types": [
+            {
+                "connection-type": "vambe",
+                "hook-class-name": "vambe_provider.hooks.vambe.VambeHook",
+                "hook-name": "Vambe",
+                "ui-field-behaviour": UI_FIELD_BEHAVIOUR,
+                "conn-fields": CONN_FIELDS,
+            }
+        ],
+        "config": {"vambe": _CONFIG},
     }
+
+
+UI_FIELD_BEHAVIOUR: dict[str, Any] = {
+    # The port stays visible: the Test button of Airflow 3.3.1 and 3.3.2 only works for a connection that has one.
+    "hidden-fields": ["schema", "login"],
+    "relabeling": {"password": "API key", "host": "Base URL"},
+    "placeholders": {
+        "host": "https://api.vambe.me",
+        "password": "from Vambe's settings: Developers, API keys",
+        "port": "empty, or 443 when Test says that the port differs",
+    },
+}
+
+_OPTIONAL_TEXT = {"type": ["string", "null"]}
+
+CONN_FIELDS: dict[str, dict[str, Any]] = {
+    "phone_id": {
+        "label": "Phone id",
+        "description": "The sender that opens tickets when a task names none.",
+        "schema": _OPTIONAL_TEXT,
+    },
+    "channel": {
+        "label": "Channel",
+        "description": "web-whatsapp for a number connected by QR code, whatsapp for the WhatsApp Business API. "
+        "web-whatsapp when empty.",
+        "schema": {"type": ["string", "null"], "enum": ["web-whatsapp", "whatsapp"]},
+    },
+    "default_region": {
+        "label": "Default region",
+        "description": "Region of numbers written without a country code, as CL. When empty, such numbers are refused.",
+        "schema": _OPTIONAL_TEXT,
+    },
+    "timeout": {
+        "label": "Timeout",
+        "description": "Seconds that one request may take; 30 when empty.",
+        "schema": {"type": ["integer", "null"], "minimum": 1, "maximum": 600},
+    },
+    "rate": {
+        "label": "Rate",
+        "description": "Tickets per period for one sender, as 10/minute, or none for no limit. "
+        "When empty: 10/minute on web-whatsapp, no limit on whatsapp.",
+        "schema": _OPTIONAL_TEXT,
+    },
+    "rate_store": {
+        "label": "Rate store",
+        "description": "Redis that shares the rate of a sender between workers, as redis://host:6379/0. "
+        "When empty, each worker keeps the rate for itself.",
+        "schema": _OPTIONAL_TEXT,
+    },
+    "app_url": {
+        "label": "App URL",
+        "description": "Where links to a conversation lead; https://app.vambeai.com when empty.",
+        "schema": _OPTIONAL_TEXT,
+    },
+}
+
+_CONFIG: dict[str, Any] = {
+    "description": "How tickets are delivered. The defaults suit most installations.",
+    "options": {
+        "lease": {
+            "description": "Seconds for which a worker that claimed a ticket keeps others from it, on top of the "
+            "timeout of a request. A longer one protects slow workers; after a crash, a shorter one lets the next try "
+            "start sooner.",
+            "version_added": "0.1.0",
+            "type": "float",
+            "example": "300",
+            "default": "120",
+        },
+        "reconcile_polls": {
+            "description": "Seconds to wait before each look at Vambe when it is unclear whether a ticket was opened, "
+            "separated by commas.",
+            "version_added": "0.1.0",
+            "type": "string",
+            "example": "2,5,10",
+            "default": "1,3,6,10,20",
+        },
+        "retry_budget": {
+            "description": "Seconds for which a ticket is tried again inside its task while surely nothing was sent.",
+            "version_added": "0.1.0",
+            "type": "float",
+            "example": "600",
+            "default": "120",
+        },
+    },
+}

@@ -1,0 +1,201 @@
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+import logging
+import os
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import pytest
+from airflow.providers.common.compat.sdk import redact
+
+from vambe_provider import compat
+from vambe_provider.api.settings import EXTRA_FIELDS
+from vambe_provider.exceptions import VambeAuthError, VambeConfigError, VambeValidationError
+from vambe_provider.hooks.calls import VambeCalls
+from vambe_provider.hooks.vambe import VambeHook
+
+if TYPE_CHECKING:
+    from tests.unit.conftest import Connect
+    from vambe_provider.sandbox import Sandbox
+
+PHONE = "+56961234567"
+
+
+def _ticket(sandbox: Sandbox, **fields: Any) -> dict[str, Any]:
+    return {"to_phone_number": PHONE, "stage_id": sandbox.stage_id("Support / New"), **fields}
+
+
+def test_making_a_hook_reads_nothing() -> None:
+    VambeHook("a_connection_that_does_not_exist")
+
+
+def test_one_ticket_is_one_request(vambe_sandbox: Sandbox, connect: Connect) -> None:
+    with VambeHook(connect()) as hook:
+        opened = hook.open_ticket(_ticket(vambe_sandbox, message="Hola"))
+    assert [ticket["ai_contact_id"] for ticket in vambe_sandbox.tickets()] == [opened.ai_contact_id]
+
+
+def test_the_sender_can_be_another_one_for_one_ticket(vambe_sandbox: Sandbox, connect: Connect) -> None:
+    with VambeHook(connect()) as hook:
+        hook.open_ticket(_ticket(vambe_sandbox), phone_id="1951", channel="whatsapp")
+    assert vambe_sandbox.requests("open_ticket")[0]["path"].endswith("/whatsapp/1951")
+
+
+def test_a_wrong_request_names_every_problem_and_sends_nothing(vambe_sandbox: Sandbox, connect: Connect) -> None:
+    with VambeHook(connect()) as hook, pytest.raises(VambeValidationError) as caught:
+        hook.open_ticket({"to_phone_number": "abc", "email": "nobody"})
+    assert [problem.split(":")[0] for problem in caught.value.problems] == ["to_phone_number", "stage_id", "email"]
+    assert vambe_sandbox.requests() == []
+
+
+def test_what_a_support_team_does_with_the_hook(vambe_sandbox: Sandbox, connect: Connect) -> None:
+    with VambeHook(connect()) as hook:
+        assert hook.find_stage("support / new").id == vambe_sandbox.stage_id("Support / New")
+        assert [pipeline.name for pipeline in hook.get_pipelines()] == ["Support", "Orders", "Payments"]
+        assert hook.get_channel().id == "qr-main"
+        contact = hook.open_ticket(_ticket(vambe_sandbox, message="Hola")).ai_contact_id
+        assert [found.id for found in hook.search_contacts(PHONE)] == [contact]
+        assert [found.id for found in hook.list_contacts(days=1)] == [contact]
+        assert hook.get_contact(contact).id == contact
+        vambe_sandbox.customer_replies(contact, "Gracias")
+        assert [message.body for message in hook.get_messages(contact)] == ["Hola", "Gracias"]
+        hook.update_ticket_metadata({"order": 7}, ai_contact_id=contact)
+        hook.update_contact_metadata(contact, {"plan": "gold"})
+        hook.update_ticket_amount("1500", currency="clp", ai_contact_id=contact)
+        hook.close_ticket(contact)
+    [ticket] = vambe_sandbox.tickets()
+    assert ticket["ticket_metadata"]["order"] == "7"
+    assert ticket["closed_at"]
+
+
+async def test_the_async_twins_do_the_same(vambe_sandbox: Sandbox, connect: Connect) -> None:
+    async with VambeHook(connect()) as hook:
+        assert (await hook.afind_stage("Support / New")).id == vambe_sandbox.stage_id("Support / New")
+        assert len(await hook.aget_pipelines()) == 3
+        assert (await hook.aget_channel("web-whatsapp")).id == "qr-main"
+        contact = (await hook.aopen_ticket(_ticket(vambe_sandbox, message="Hola"))).ai_contact_id
+        assert [found.id for found in await hook.asearch_contacts(phone=PHONE)] == [contact]
+        assert [found.id async for found in hook.alist_contacts(days=1)] == [contact]
+        assert (await hook.aget_contact(contact)).id == contact
+        assert [message.body for message in await hook.aget_messages(contact)] == ["Hola"]
+        await hook.aupdate_ticket_metadata({"order": 7}, ai_contact_id=contact)
+        await hook.aupdate_contact_metadata(contact, {"plan": "gold"})
+        await hook.aupdate_ticket_amount(1500, currency="CLP", ai_contact_id=contact)
+        await hook.aclose_ticket(contact)
+    [ticket] = vambe_sandbox.tickets()
+    assert ticket["ticket_metadata"]["order"] == "7"
+    assert ticket["closed_at"]
+
+
+def test_every_call_has_an_async_twin_with_the_same_arguments() -> None:
+    calls = {name: call for name, call in vars(VambeCalls).items() if not name.startswith("_")}
+    for name in [name for name in calls if not name.startswith("a") and name != "get_conn"]:
+        assert inspect.signature(calls[f"a{name}"]).parameters == inspect.signature(calls[name]).parameters
+
+
+def test_one_hook_serves_one_event_loop_after_the_other(vambe_sandbox: Sandbox, connect: Connect) -> None:
+    hook = VambeHook(connect())
+
+    async def once() -> int:
+        async with hook:
+            return len(await hook.aget_pipelines())
+
+    assert [asyncio.run(once()), asyncio.run(once())] == [3, 3]
+
+
+class TestTestConnection:
+    def test_it_reads_the_pipelines_and_changes_nothing(self, vambe_sandbox: Sandbox, connect: Connect) -> None:
+        worked, text = VambeHook(connect(port=0)).test_connection()
+        assert worked
+        assert "3 pipelines with 10 stages" in text
+        assert [request["method"] for request in vambe_sandbox.requests()] == ["GET"]
+
+    @pytest.mark.parametrize(
+        ("fields", "expected"),
+        [
+            ({"password": "another-key"}, "API key is wrong"),
+            ({"password": None}, "password: the API key is missing"),
+            ({"host": "http://127.0.0.1:1"}, "cannot be reached"),
+            ({"host": "http://api.vambe.me"}, "http would send the API key in the clear"),
+            ({"extra": {"timeout": "soon"}}, "extra timeout"),
+        ],
+    )
+    def test_it_says_which_part_is_wrong(self, connect: Connect, fields: dict[str, Any], expected: str) -> None:
+        worked, text = VambeHook(connect(**fields)).test_connection()
+        assert not worked
+        assert expected in text
+        assert "another-key" not in text
+
+    def test_a_host_that_is_not_vambe(self, vambe_sandbox: Sandbox, connect: Connect) -> None:
+        worked, text = VambeHook(connect(host=f"{vambe_sandbox.url}/shop")).test_connection()
+        assert not worked
+        assert "does not look like the Vambe API" in text
+
+    def test_a_vambe_that_is_down(self, vambe_sandbox: Sandbox, connect: Connect) -> None:
+        vambe_sandbox.fault("get_pipelines", kind="failure_body", times="forever")
+        worked, text = VambeHook(connect()).test_connection()
+        assert not worked
+        assert "gives no proper answer" in text
+
+
+class TestSecrets:
+    @pytest.mark.parametrize("key", ['a"quoted\\key', "plus+slash/equals=key"])
+    def test_no_form_of_the_key_reaches_a_log(self, connect: Connect, key: str) -> None:
+        connect(password=key, extra={"rate_store": "redis://me:redis-password@localhost/0"})
+        assert key in VambeHook().settings.api_key
+        line = " ".join([key, json.dumps(key), repr(key), quote(key), quote(key, safe=""), "redis-password"])
+        masked = str(redact(line))
+        assert "key" not in masked
+        assert "redis-password" not in masked
+
+    def test_the_key_is_in_no_repr_and_in_no_error(self, connect: Connect, caplog: pytest.LogCaptureFixture) -> None:
+        hook = VambeHook(connect(password="top-secret-key"))
+        with caplog.at_level(logging.DEBUG), pytest.raises(VambeAuthError) as caught:
+            hook.get_pipelines()
+        texts = [str(caught.value), repr(hook), repr(hook.settings), repr(hook.get_conn()), caplog.text]
+        assert not [text for text in texts if "top-secret-key" in text]
+
+    def test_a_wrong_connection_is_named(self, connect: Connect) -> None:
+        with pytest.raises(VambeConfigError, match="connection other: extra chanel: there is no such field"):
+            VambeHook(connect("other", extra={"chanel": "whatsapp"})).get_conn()
+
+
+async def test_settings_are_the_same_sync_and_async(connect: Connect) -> None:
+    hook = VambeHook(connect(extra={"timeout": "12", "default_region": None}))
+    assert await hook.asettings() == VambeHook().settings
+    del os.environ["AIRFLOW_CONN_VAMBE_DEFAULT"]
+    assert hook.settings.timeout == 12  # read once
+
+
+class TestForm:
+    def test_the_hook_and_the_provider_describe_the_same_form(self) -> None:
+        behaviour = VambeHook.get_ui_field_behaviour()
+        assert behaviour["relabeling"]["password"] == "API key"
+        assert "port" not in behaviour["hidden_fields"]
+
+    def test_airflow_2_draws_every_field(self) -> None:
+        wtforms = pytest.importorskip("wtforms")
+        multi_dict = pytest.importorskip("werkzeug.datastructures").MultiDict
+
+        form = type("Form", (wtforms.Form,), VambeHook.get_connection_form_widgets())
+        filled = form(multi_dict({"channel": "whatsapp", "timeout": "20"}))
+        assert filled.validate(), filled.errors
+        assert filled.data["timeout"] == 20
+        assert set(filled.data) == set(EXTRA_FIELDS)
+        assert not form(multi_dict({"channel": "telegram"})).validate()
+
+    def test_airflow_shows_the_fields_in_its_own_way(self) -> None:
+        """Newer versions take it from the provider's metadata, older ones from the hook."""
+        if compat.AIRFLOW_V_3_0_PLUS:
+            from airflow.api_fastapi.core_api.services.ui.connections import HookMetaService
+
+            [form] = [item for item in HookMetaService.hook_meta_data() if item.connection_type == "vambe"]
+            assert form.hook_name == "Vambe"
+            assert {"phone_id", "channel", "timeout"} <= set(form.extra_fields or {})
+        else:
+            from airflow.providers_manager import ProvidersManager
+
+            assert "extra__vambe__phone_id" in ProvidersManager().connection_form_widgets

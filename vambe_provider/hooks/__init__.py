@@ -1,0 +1,1 @@
+"""Talk to Vambe, and to the databases around it, through Airflow connections."""
