@@ -89,7 +89,8 @@ def _phone(value: object) -> str:
     try:
         return international_number(value)
     except PhoneNumberError as error:
-        raise ValueError("; ".join(filter(None, [error.problems[0].partition(": ")[2], error.fix]))) from None
+        reason, fix = error.problems[0].partition(": ")[2], error.fix or ""
+    raise ValueError(f"{reason}; {fix[0].lower()}{fix[1:].rstrip('.')}" if fix else reason)
 
 
 def _email(value: str) -> str:

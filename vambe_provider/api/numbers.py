@@ -15,7 +15,7 @@ MAX_DIGITS = 15
 _SEPARATORS = re.compile(r"[\s().\-/\u2010-\u2015]+")
 _SPREADSHEET = re.compile(r"[0-9]+\.0+|[0-9](\.[0-9]+)?[eE]\+?[0-9]+")
 _SPELLED = re.compile(r"\+?[0-9]+")
-_ADVICE = "read the column as text, or cast it to text in the query"
+_ADVICE = "Read the column as text, or cast it to text in the query."
 
 
 def phone_problem(reason: str, *, fix: str | None = None) -> PhoneNumberError:
@@ -73,7 +73,7 @@ def international_number(value: object) -> str:
     """
     digits = spelled_number(value).removeprefix("+")
     if digits.startswith("0"):
-        raise phone_problem("starts with 0, which no country code does", fix="write it with its country code")
+        raise phone_problem("starts with 0, which no country code does", fix="Write it with its country code.")
     if not MIN_DIGITS <= len(digits) <= MAX_DIGITS:
         raise phone_problem(
             f"has {len(digits)} digits, where {MIN_DIGITS} to {MAX_DIGITS} with the country code are allowed"

@@ -1,0 +1,1 @@
+"""May this person be contacted now, and at which number? Neither Airflow nor HTTP."""
