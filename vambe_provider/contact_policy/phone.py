@@ -10,9 +10,9 @@ from vambe_provider.exceptions import PhoneNumberError, VambeConfigError
 
 _PLUS = "Write the number with + and its country code."
 _PLUS_OR_REGION = "Write the number with + and its country code, or set default_region in the connection."
-# Digits without a plus sign are only taken as international when they are longer than most national numbers and belong
-# to a mobile:
-# shorter ones can be valid in a country that nobody meant.
+# Digits without a plus sign are only taken as international when they are longer than most national numbers: shorter
+# ones
+# can be valid in a country that nobody meant.
 _MIN_BARE = 11
 
 
@@ -45,16 +45,13 @@ def canonical_number(value: object, *, default_region: str | None = None) -> str
         text = f"+{text[2:]}"
     if text.startswith("+"):
         return _international(text[1:])
-    if default_region is None:
-        return _bare(text)
-    try:
-        return _international(_with_country(text, _region(default_region)))
-    except PhoneNumberError as error:
-        problem = error
-    try:
-        return _bare(text)
-    except PhoneNumberError:
-        raise problem from None
+    if default_region is not None:
+        try:
+            return _international(_with_country(text, _region(default_region)))
+        except PhoneNumberError:
+            if len(text) < _MIN_BARE:
+                raise
+    return _bare(text)
 
 
 def number_aliases(e164: str) -> frozenset[str]:
@@ -105,6 +102,8 @@ def _international(digits: str, *, fix: str = _PLUS) -> str:
     import phonenumbers
 
     code = digits[:2]
+    if code == "56":
+        return _chilean(digits)
     if code in _REPAIRS:
         digits = f"{code}{_REPAIRS[code](digits[2:])}"
     try:
@@ -120,6 +119,17 @@ def _international(digits: str, *, fix: str = _PLUS) -> str:
     if kind not in (phonenumbers.PhoneNumberType.MOBILE, phonenumbers.PhoneNumberType.FIXED_LINE_OR_MOBILE):
         raise phone_problem(f"{mask_number(digits)} is a landline or a service number", fix="Use a mobile number.")
     return phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
+
+
+def _chilean(digits: str) -> str:
+    # The library cannot tell landlines from mobiles here, and lags behind new ranges of mobiles; the rule is simple
+    # enough.
+    if not re.fullmatch("569[0-9]{8}", digits):
+        raise phone_problem(
+            f"{mask_number(digits)} is not a Chilean mobile number, which has 9 digits and starts with 9",
+            fix="The old forms with 8 digits or with 09 are not guessed: correct the number.",
+        )
+    return f"+{digits}"
 
 
 def _mexico(national: str) -> str:
@@ -147,15 +157,6 @@ def _brazil(national: str) -> str:
     return f"{match[1]}9{match[2]}" if match else national
 
 
-def _chile(national: str) -> str:
-    if not re.fullmatch("9[0-9]{8}", national):
-        raise phone_problem(
-            f"{mask_number(national)} is not a Chilean mobile number, which has 9 digits and starts with 9",
-            fix="The old forms with 8 digits or with 09 are not guessed: correct the number.",
-        )
-    return national
-
-
-_REPAIRS: dict[str, Callable[[str], str]] = {"52": _mexico, "54": _argentina, "55": _brazil, "56": _chile}
+_REPAIRS: dict[str, Callable[[str], str]] = {"52": _mexico, "54": _argentina, "55": _brazil}
 
 __all__ = ["PhoneNumberError", "canonical_number", "mask_number", "number_aliases"]
