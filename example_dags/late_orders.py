@@ -4,7 +4,7 @@ For whom: a data team with a table in which some rows mean "somebody should be t
 
 What to change: the query, the columns that make a row unique, and the mapping. ``{column}`` stands for the row's
 value. A value that is nothing but ``{column}`` may be null and is then left out; a null inside a text rejects the
-row, so nobody reads "Hola None".
+row, so nobody reads "Hola None". The view ``contacts`` puts the country code in front of numbers that lack it.
 
 What is promised: an order is a ticket once, whatever crashes in between and however often this runs. A row that
 cannot be sent is rejected with the reason and stops no other; the task fails at the end when more than one row in ten
@@ -35,7 +35,7 @@ with DAG(
         sql="""
             SELECT o.order_id, o.total, o.currency, o.promised_on, o.shop_order_id, o.tracking_number,
                    c.name, c.phone, c.email, c.country
-            FROM orders o JOIN customers c ON c.customer_id = o.customer_id
+            FROM orders o JOIN contacts c ON c.customer_id = o.customer_id
             WHERE o.status = 'shipped' AND o.promised_on < date('now')
             ORDER BY o.promised_on, o.order_id
         """,

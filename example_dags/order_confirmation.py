@@ -17,7 +17,7 @@ from vambe_provider.operators.vambe import VambeOpenTicketOperator
 QUERY = """
     SELECT o.order_id, o.total, o.items, o.payment_method, o.shop_order_id, o.tracking_number,
            c.name, c.phone, c.email, c.created_on, c.lifetime_value
-    FROM orders o JOIN customers c ON c.customer_id = o.customer_id
+    FROM orders o JOIN contacts c ON c.customer_id = o.customer_id
     WHERE o.status = 'confirmed' AND (o.order_id = :order_id OR :order_id IS NULL)
     ORDER BY o.order_id DESC LIMIT 1
 """

@@ -20,7 +20,7 @@ from vambe_provider.operators.vambe import VambeOpenTicketOperator
 PATIENCE = timedelta(minutes=1)
 QUERY = """
     SELECT o.order_id, c.name, c.phone
-    FROM orders o JOIN customers c ON c.customer_id = o.customer_id
+    FROM orders o JOIN contacts c ON c.customer_id = o.customer_id
     WHERE o.status = 'shipped' AND o.promised_on < date('now') AND (o.order_id = :order_id OR :order_id IS NULL)
     ORDER BY o.promised_on, o.order_id LIMIT 1
 """

@@ -22,7 +22,7 @@ QUERY = """
     SELECT p.order_id, date(MAX(p.tried_at)), c.name, c.phone
     FROM payments p
     JOIN orders o ON o.order_id = p.order_id
-    JOIN customers c ON c.customer_id = o.customer_id
+    JOIN contacts c ON c.customer_id = o.customer_id
     WHERE p.status = 'failed' AND date(p.tried_at) = date('now', '-1 day')
     GROUP BY p.order_id HAVING COUNT(*) < 3
 """

@@ -20,7 +20,7 @@ QUERY = """
     SELECT p.order_id, MAX(p.reason), c.name, c.phone, c.email
     FROM payments p
     JOIN orders o ON o.order_id = p.order_id
-    JOIN customers c ON c.customer_id = o.customer_id
+    JOIN contacts c ON c.customer_id = o.customer_id
     WHERE p.status = 'failed' AND p.tried_at >= datetime('now', '-3 days')
     GROUP BY p.order_id HAVING COUNT(*) >= 3
 """

@@ -37,7 +37,7 @@ class Country:
 
 COUNTRIES = (
     Country(
-        "CL", 38, "56", ("95", "96", "97", "98"), (1, 4, 4), "{} {} {}", "CLP", 24_990,
+        "CL", 38, "56", ("95", "97", "98"), (1, 4, 4), "{} {} {}", "CLP", 24_990,
         ("María José Núñez", "Benjamín Muñoz", "Antonia Pérez", "Matías Ñancupil", "李伟", "Sofía Araya 🌸"),
     ),
     Country(
@@ -53,7 +53,7 @@ COUNTRIES = (
         ("João Conceição", "Ana Luíza Gonçalves", "Antônio Araújo", "Thaís Magalhães"),
     ),
     Country(
-        "AR", 8, "54", ("911",), (1, 2, 4, 4), "{1} {2}-{3}", "ARS", 45_000,
+        "AR", 8, "54", ("9112", "9113", "9115", "9116"), (1, 2, 4, 4), "{1} {2}-{3}", "ARS", 45_000,
         ("Agustín Peñaloza", "Lucía Fernández", "Martín Álvarez", "Zoë Müller"),
     ),
 )  # fmt: skip
@@ -62,8 +62,8 @@ FAULTS = {
     "no number": 12,
     "number became a float": 12,
     "landline": 8,
+    "digits missing": 10,
     "not a number": 7,
-    "no country code": 14,
     "broken e-mail": 12,
     "no name": 8,
 }
@@ -133,13 +133,17 @@ def _registered_again(rng: random.Random, first: Customer, number: int, created:
 
 
 def _spelled(rng: random.Random, country: Country, digits: str) -> str:
-    """Return a number in one of the spellings that can be understood when the home country is Chile."""
-    spellings = [_international(country, digits), country.calling_code + digits, _dashed(country, digits)]
-    if country.code == "CL":
-        spellings.append(_national(country, digits))
+    """Return a number in one of the spellings that people and systems use."""
+    groups = _groups(country, digits)
+    spellings = [
+        f"+{country.calling_code} {' '.join(groups)}",
+        country.calling_code + digits,
+        country.national.format(*groups),
+        f"+{country.calling_code} ({groups[0]}) {'-'.join(groups[1:])}",
+    ]
     if country.code == "MX":
         # WhatsApp itself wrote Mexican numbers with this 1 for years.
-        spellings.append(f"+52 1 {' '.join(_groups(country, digits))}")
+        spellings.append(f"+52 1 {' '.join(groups)}")
     phone = rng.choice(spellings)
     return f" {phone}\N{NO-BREAK SPACE}" if rng.random() < 0.02 else phone
 
@@ -152,23 +156,8 @@ def _groups(country: Country, digits: str) -> list[str]:
     return parts
 
 
-def _international(country: Country, digits: str) -> str:
-    return f"+{country.calling_code} {' '.join(_groups(country, digits))}"
-
-
-def _dashed(country: Country, digits: str) -> str:
-    first, *rest = _groups(country, digits)
-    return f"+{country.calling_code} ({first}) {'-'.join(rest)}"
-
-
-def _national(country: Country, digits: str) -> str:
-    return country.national.format(*_groups(country, digits))
-
-
 def _spoil(rng: random.Random, customer: Customer) -> None:
     fault = rng.choices([*FAULTS, None], [*FAULTS.values(), 1000 - sum(FAULTS.values())])[0]
-    if fault is None or (fault == "no country code" and customer.country.code == "CL"):
-        return
     customer.fault = fault
     match fault:
         case "no name":
@@ -180,9 +169,8 @@ def _spoil(rng: random.Random, customer: Customer) -> None:
         case "number became a float":
             customer.phone = f"{customer.country.calling_code}{customer.digits}.0"
         case "landline":
-            line = "".join(rng.choice("3456789") for _ in range(7))
-            customer.phone = rng.choice([f"+56 2 2{line}", f"+57 601 {line}", f"+55 11 3{line}"])
+            customer.phone = f"+56 2 2{''.join(rng.choice('3456789') for _ in range(7))}"
+        case "digits missing":
+            customer.phone = f"+{customer.country.calling_code} {customer.digits[:-2]}"
         case "not a number":
             customer.phone = rng.choice(["s/n", "no tiene", "-", "pendiente", "0", "123"])
-        case _:
-            customer.phone = _national(customer.country, customer.digits)

@@ -20,7 +20,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from people import Country, Customer, Row, customers
+from people import COUNTRIES, Country, Customer, Row, customers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -36,15 +36,27 @@ FAILED_ONCE = 40
 # In the mode WAL, a query that is being read keeps nobody from writing; the ledger is written while the rows are read.
 SCHEMA = """
 PRAGMA journal_mode = WAL;
+CREATE TABLE countries (
+    country TEXT PRIMARY KEY,
+    calling_code TEXT NOT NULL
+);
 CREATE TABLE customers (
     customer_id INTEGER PRIMARY KEY,
     name TEXT,
     phone TEXT,
     email TEXT,
-    country TEXT NOT NULL,
+    country TEXT NOT NULL REFERENCES countries,
     created_on DATE NOT NULL,
     lifetime_value NUMERIC(14, 2) NOT NULL
 );
+-- The customers as other systems need them: a number that was written without its country code gets it.
+CREATE VIEW contacts AS
+SELECT customer_id, name, email, customers.country, created_on, lifetime_value,
+       CASE
+           WHEN trim(phone) LIKE '+%' OR trim(phone) LIKE calling_code || '%' THEN phone
+           ELSE '+' || calling_code || ' ' || phone
+       END AS phone
+FROM customers JOIN countries ON countries.country = customers.country;
 -- No primary key: the loader of this shop sometimes writes a row twice.
 CREATE TABLE orders (
     order_id TEXT,
@@ -111,6 +123,7 @@ def build(path: Path | str, *, seed: int = 7, today: date | None = None) -> Plan
     orders = _orders(rng, today, people, planted)
     with closing(sqlite3.connect(path)) as connection:
         connection.executescript(SCHEMA)
+        _insert(connection, "countries", [{"country": c.code, "calling_code": c.calling_code} for c in COUNTRIES])
         _insert(connection, "customers", [person.row(_price(rng, person.country)) for person in people])
         _insert(connection, "orders", orders)
         _insert(connection, "payments", _payments(rng, today, orders, people))
