@@ -1,0 +1,1 @@
+"""Exactly-once delivery: one ticket or a million, whatever crashes in between. Knows nothing of Airflow."""

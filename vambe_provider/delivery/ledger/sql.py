@@ -1,0 +1,303 @@
+"""The ledger in a PostgreSQL, MySQL, MariaDB or SQLite database.
+
+One row is read, decided upon by :func:`~vambe_provider.delivery.ledger.decide.decide`, and taken by a statement that
+only one of two rivals can win: an insert that the primary key refuses, or an update that names the row as it was
+read.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+from uuid import uuid4
+
+import sqlalchemy as sa
+
+from vambe_provider.delivery import clock
+from vambe_provider.delivery.ledger import statements
+from vambe_provider.delivery.ledger.decide import Decision, Known, decide, resend_token
+from vambe_provider.delivery.ledger.schema import ensure_table, ledger, utc_now
+from vambe_provider.delivery.model import Claim, Outcome, Sibling, State, Verdict
+from vambe_provider.exceptions import VambeLedgerError
+
+if TYPE_CHECKING:
+    from vambe_provider.delivery.model import Settlement, Unsendable, Work
+    from vambe_provider.delivery.options import DeliveryOptions
+
+T = TypeVar("T")
+
+_PAUSES = (0.05, 0.25, 1.0)
+"""Seconds between the tries of one transaction that met a deadlock, a lock or a lost connection."""
+_PERSON_BUSY = 2.0
+"""Seconds after which to ask again for a person to whom another worker is sending."""
+_KNOWN = (
+    ledger.c.ticket_key, ledger.c.state, ledger.c.generation, ledger.c.attempts, ledger.c.run, ledger.c.owner, ledger.c.fingerprint,
+    ledger.c.lease_until, ledger.c.due_at, ledger.c.started_at, ledger.c.ai_contact_id, ledger.c.resent_by,
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Transaction:
+    """An open transaction, the database's clock, and how many seconds that is ahead of this machine's."""
+
+    connection: sa.engine.Connection
+    now: datetime
+    ahead: float
+
+    def local(self, moment: datetime | None) -> float:
+        return (moment or self.now).replace(tzinfo=UTC).timestamp() - self.ahead
+
+
+@dataclass(frozen=True, slots=True)
+class _Terms:
+    """What is the same for all tickets of one claim."""
+
+    options: DeliveryOptions
+    owner: str
+    until: datetime
+    expires: float
+
+
+class SqlLedger:
+    """The ledger table in a database.
+
+    :param engine: an engine of this ledger's own; its transactions become ``READ COMMITTED``, on SQLite immediate
+        ones in WAL mode.
+    :param create: make the table when it is missing.
+    :raises VambeLedgerError: when the database cannot be reached or cannot hold a ledger, the table is missing and
+        may not be made, or it is of a newer version.
+    """
+
+    def __init__(self, engine: sa.engine.Engine, *, create: bool = True) -> None:
+        self._insert = statements.insert_ignoring_known(engine.dialect.name)
+        self._engine = engine
+        _tune(engine)
+        self._me = uuid4().hex[:16]
+        self._counter = itertools.count()
+        _retrying(lambda: ensure_table(engine, create=create))
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._engine.dispose()
+
+    def look_up(self, works: Sequence[Work], options: DeliveryOptions) -> list[Claim]:
+        """Say what would become of these tickets, and change nothing."""
+
+        def read() -> list[Claim]:
+            with self._transaction() as tx:
+                known = self._select(tx, works)
+                found = [(work, known.get(work.key.digest)) for work in works]
+                return [
+                    _answer(tx, work, row, decide(row, work, options, me=self._me, now=tx.now)) for work, row in found
+                ]
+
+        return _retrying(read)
+
+    def exchange(
+        self, settle: Sequence[Settlement], claim: Sequence[Work], options: DeliveryOptions, lease: float
+    ) -> list[Claim]:
+        """Record what became of earlier claims, then claim these tickets for ``lease`` seconds, in one transaction."""
+        # Drawn outside of the retries: when the answer to a commit was lost, the next try recognises its own rows.
+        owner = f"{self._me}.{next(self._counter)}"
+
+        def write() -> list[Claim]:
+            expires = clock.now() + lease
+            with self._transaction() as tx:
+                self._settle(tx, settle)
+                terms = _Terms(options, owner, tx.now + timedelta(seconds=lease), expires)
+                return self._claim(tx, claim, terms) if claim else []
+
+        return _retrying(write)
+
+    def reject(self, rows: Sequence[Unsendable], options: DeliveryOptions) -> list[Outcome]:
+        """Record rows that validation refused, and say what they are; a row whose ticket is open stays open."""
+        keyed = {row.key.digest: row for row in rows if row.key is not None}
+
+        def write() -> set[str]:
+            with self._transaction() as tx:
+                values = [
+                    statements.rejected_row(row, options.run, f"{self._me}.r", tx.now)
+                    for _, row in sorted(keyed.items())
+                ]
+                tx.connection.execute(self._insert, values)
+                tx.connection.execute(statements.REJECT, [statements.as_update(value) for value in values])
+                opened = sa.select(ledger.c.ticket_key).where(
+                    ledger.c.ticket_key.in_(list(keyed)), ledger.c.state == State.OPENED.value
+                )
+                return set(tx.connection.scalars(opened))
+
+        opened = _retrying(write) if keyed else set()
+        return [
+            Outcome.ALREADY_OPENED if row.key is not None and row.key.digest in opened else Outcome.REJECTED
+            for row in rows
+        ]
+
+    def siblings(self, work: Work) -> list[Sibling]:
+        """Return the other tickets to the same person, whatever their namespace."""
+        columns = ("ai_contact_id", "evidence_id", "started_at", "state", "message_hash")
+        query = sa.select(*(ledger.c[name] for name in columns)).where(
+            ledger.c.person == work.person, ledger.c.ticket_key != work.key.digest, ledger.c.started_at.is_not(None)
+        )
+
+        def read() -> list[Sibling]:
+            with self._transaction() as tx:
+                rows = tx.connection.execute(query).all()
+                return [
+                    Sibling(contact, evidence, tx.local(started), State(state), message)
+                    for contact, evidence, started, state, message in rows
+                ]
+
+        return _retrying(read)
+
+    def _settle(self, tx: _Transaction, settlements: Sequence[Settlement]) -> None:
+        for statement, items in (
+            (statements.SETTLE_OPENED, [item for item in settlements if item.state == State.OPENED]),
+            (statements.SETTLE, [item for item in settlements if item.state != State.OPENED]),
+        ):
+            if items:
+                tx.connection.execute(statement, [statements.settled(item, tx.now) for item in items])
+
+    def _claim(self, tx: _Transaction, works: Sequence[Work], terms: _Terms) -> list[Claim]:
+        known = self._select(tx, works)
+        decisions = {work.key.digest: self._decide(tx, work, known.get(work.key.digest), terms) for work in works}
+        fresh = [work for work in works if work.key.digest not in known]
+        taken = self._take_new(tx, fresh, terms) | {digest for digest, row in known.items() if _is_ours(row, terms)}
+        claims = []
+        for work in works:
+            digest = work.key.digest
+            row, decision = known.get(digest), decisions[digest]
+            wanted = decision.verdict in (Verdict.SEND, Verdict.CHECK)
+            if wanted and digest not in taken and not (row and self._retake(tx, work, row, decision, terms)):
+                decision = self._lost(tx, work, terms)
+            claims.append(_answer(tx, work, row, decision, terms))
+        return claims
+
+    def _decide(self, tx: _Transaction, work: Work, row: Known | None, terms: _Terms) -> Decision:
+        if row is not None and _is_ours(row, terms):
+            # The commit went through although its answer did not. A first claim was surely not sent; any other is
+            # checked.
+            return Decision(Verdict.SEND if row.attempts == 1 else Verdict.CHECK, row.generation)
+        return decide(row, work, terms.options, me=self._me, now=tx.now)
+
+    def _take_new(self, tx: _Transaction, works: Sequence[Work], terms: _Terms) -> set[str]:
+        if not works:
+            return set()
+        # Always in the same order, so that two workers with the same rows do not wait for each other in a circle.
+        ordered = sorted(works, key=lambda work: work.key.digest)
+        tx.connection.execute(self._insert, [_new_row(work, terms, tx.now) for work in ordered])
+        return {digest for digest, row in self._select(tx, works).items() if row.owner == terms.owner}
+
+    def _retake(self, tx: _Transaction, work: Work, row: Known, decision: Decision, terms: _Terms) -> bool:
+        # What may have been sent is looked for from its first attempt on; what was surely not sent begins anew.
+        started = row.started_at if decision.verdict == Verdict.CHECK and row.started_at else tx.now
+        claimed = _new_row(work, terms, tx.now)
+        values = statements.retaken(work, row.state.value, row.attempts, decision, claimed, started)
+        try:
+            with tx.connection.begin_nested():
+                return tx.connection.execute(statements.RETAKE, values).rowcount == 1
+        except sa.exc.IntegrityError:
+            return False  # another ticket to this person is on its way
+
+    def _lost(self, tx: _Transaction, work: Work, terms: _Terms) -> Decision:
+        """Say why a ticket that looked free could not be taken: a rival has it, or its person is being messaged."""
+        row = self._select(tx, [work]).get(work.key.digest)
+        decision = decide(row, work, terms.options, me=self._me, now=tx.now)
+        if decision.verdict not in (Verdict.SEND, Verdict.CHECK):
+            return decision
+        freed = tx.connection.execute(statements.FREE_PERSON, {"b_person": work.person, "b_now": tx.now}).rowcount
+        return Decision(Verdict.WAIT, wait=0.0 if freed else _PERSON_BUSY)
+
+    def _select(self, tx: _Transaction, works: Sequence[Work]) -> dict[str, Known]:
+        if not works:
+            return {}
+        query = sa.select(*_KNOWN).where(
+            ledger.c.namespace == works[0].key.namespace, ledger.c.ticket_key.in_([work.key.digest for work in works])
+        )
+        return {row[0]: Known(State(row[1]), *row[2:]) for row in tx.connection.execute(query)}
+
+    @contextmanager
+    def _transaction(self) -> Iterator[_Transaction]:
+        with self._engine.begin() as connection:
+            now = connection.execute(sa.select(utc_now())).scalar_one()
+            yield _Transaction(connection, now, now.replace(tzinfo=UTC).timestamp() - clock.utc())
+
+
+def _is_ours(row: Known, terms: _Terms) -> bool:
+    return row.owner == terms.owner and row.state == State.SENDING
+
+
+def _new_row(work: Work, terms: _Terms, now: datetime) -> statements.Row:
+    return statements.new_row(work, terms.options.run, terms.owner, now, terms.until, resend_token(terms.options))
+
+
+def _answer(tx: _Transaction, work: Work, row: Known | None, decision: Decision, terms: _Terms | None = None) -> Claim:
+    check = decision.verdict == Verdict.CHECK
+    return Claim(
+        work=work,
+        verdict=decision.verdict,
+        owner=terms.owner if terms else "",
+        generation=decision.generation,
+        started=tx.local(row.started_at if row and check else None),
+        expires=terms.expires if terms else 0.0,
+        wait=decision.wait,
+        ai_contact_id=row.ai_contact_id if row else None,
+    )
+
+
+def _retrying(action: Callable[[], T]) -> T:
+    """Run a transaction, again when it met a deadlock or lost its connection.
+
+    :raises VambeLedgerError: when it fails each time. The text names the kind of the database's error and not its
+        statement, which has values in it.
+    """
+    for pause in (*_PAUSES, None):
+        try:
+            return action()
+        except sa.exc.SQLAlchemyError as error:
+            if pause is None or not isinstance(
+                error, (sa.exc.OperationalError, sa.exc.InternalError, sa.exc.InterfaceError)
+            ):
+                cause = getattr(error, "orig", None) or error
+                raise VambeLedgerError(
+                    f"The ledger's database failed with {type(cause).__name__}: {_first_line(cause)}",
+                    fix="Check the ledger's connection and the rights of its user; the next try goes on where this one stopped.",
+                ) from None
+            time.sleep(pause)
+    raise AssertionError("unreachable")
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:200] if lines else "no text"
+
+
+def _tune(engine: sa.engine.Engine) -> None:
+    """Give every connection of this engine the transactions that the ledger needs."""
+    match engine.dialect.name:
+        case "sqlite":
+            sa.event.listen(engine, "connect", _sqlite_connect)
+            sa.event.listen(engine, "begin", _sqlite_begin)
+        case "mysql" | "mariadb":
+            sa.event.listen(engine, "connect", _mysql_connect)
+
+
+def _sqlite_connect(connection: Any, _: object) -> None:
+    # The driver must not begin transactions by itself, and a reader of the same file (the query over the warehouse)
+    # must not block.
+    connection.isolation_level = None
+    connection.execute("PRAGMA busy_timeout = 30000")
+    connection.execute("PRAGMA journal_mode = WAL")
+
+
+def _sqlite_begin(connection: sa.engine.Connection) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _mysql_connect(connection: Any, _: object) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")

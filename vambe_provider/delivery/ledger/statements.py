@@ -1,0 +1,175 @@
+"""The SQL of the ledger: a handful of statements, compiled once and run for many rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import mysql, postgresql, sqlite
+
+from vambe_provider.delivery.ledger.schema import VERSION, ledger
+from vambe_provider.delivery.model import State
+from vambe_provider.exceptions import VambeLedgerError
+
+if TYPE_CHECKING:
+    from vambe_provider.delivery.ledger.decide import Decision
+    from vambe_provider.delivery.model import Settlement, Unsendable, Work
+
+_KEY = sa.and_(ledger.c.namespace == sa.bindparam("b_namespace"), ledger.c.ticket_key == sa.bindparam("b_ticket_key"))
+_SENDING = ledger.c.state == State.SENDING.value
+_OUTCOME: dict[str, Any] = {
+    name: sa.bindparam(f"v_{name}")
+    for name in ("state", "ai_contact_id", "evidence", "evidence_id", "error_kind", "error", "updated_at")
+}
+_FREE: dict[str, Any] = {"lease_until": None, "person_in_flight": None}
+
+SETTLE_OPENED = (
+    sa.update(ledger).where(_KEY, ledger.c.generation == sa.bindparam("b_generation")).values({**_OUTCOME, **_FREE})
+)
+"""A ticket that is surely open is recorded whoever holds the row now: the truth needs no lease."""
+
+SETTLE = (
+    sa.update(ledger).where(_KEY, _SENDING, ledger.c.owner == sa.bindparam("b_owner")).values({**_OUTCOME, **_FREE})
+)
+"""Anything else is recorded only by the one who holds the row."""
+
+RETAKE = (
+    sa.update(ledger)
+    .where(_KEY, ledger.c.state == sa.bindparam("b_state"), ledger.c.attempts == sa.bindparam("b_attempts"))
+    .values({
+        "state": State.SENDING.value,
+        "attempts": ledger.c.attempts + 1,
+        **{
+            name: sa.bindparam(f"v_{name}")
+            for name in (
+                "generation", "run", "owner", "lease_until", "fingerprint", "message_hash", "person", "person_in_flight",
+                "resent_by", "started_at", "updated_at",
+            )
+        },
+    })
+)  # fmt: skip
+"""Every claim counts ``attempts`` up, so that of two who read the same row only one finds it as it was."""
+
+FREE_PERSON = (
+    sa.update(ledger)
+    .where(
+        ledger.c.person_in_flight == sa.bindparam("b_person"),
+        sa.or_(ledger.c.lease_until.is_(None), ledger.c.lease_until <= sa.bindparam("b_now")),
+    )
+    .values(person_in_flight=None)
+)
+"""A worker that died keeps its ticket until it is reconciled, but not the person."""
+
+REJECT = (
+    sa.update(ledger)
+    .where(_KEY, ledger.c.state.in_([State.REJECTED.value, State.FAILED.value]))
+    .values({
+        "state": State.REJECTED.value,
+        **{name: sa.bindparam(f"v_{name}") for name in ("run", "owner", "fingerprint", "error_kind", "error", "updated_at")},
+    })
+)  # fmt: skip
+
+Row = dict[str, Any]
+
+
+def insert_ignoring_known(dialect: str) -> Any:
+    """Return the insert that leaves rows alone which break a unique constraint: the key's, or that of the person in
+    flight.
+
+    :raises VambeLedgerError: for a database that does not promise unique keys, or has not been tried.
+    """
+    match dialect:
+        case "postgresql":
+            return postgresql.insert(ledger).on_conflict_do_nothing()
+        case "sqlite":
+            return sqlite.insert(ledger).on_conflict_do_nothing()
+        case "mysql" | "mariadb":
+            return mysql.insert(ledger).on_duplicate_key_update(ticket_key=ledger.c.ticket_key)
+    raise VambeLedgerError(
+        f"The database kind {dialect!r} cannot hold the ledger",
+        fix="Name a PostgreSQL, MySQL, MariaDB or SQLite connection as `ledger_conn_id`.",
+    )
+
+
+def new_row(work: Work, run: str, owner: str, now: datetime, until: datetime, resent_by: str | None) -> Row:
+    """Return a first claim."""
+    return _row(work.key.namespace, work.key.digest, work.key.text, run, owner, work.fingerprint, now) | {
+        "state": State.SENDING.value,
+        "attempts": 1,
+        "lease_until": until,
+        "message_hash": work.message_hash,
+        "person": work.person,
+        "person_in_flight": work.person,
+        "started_at": now,
+        "resent_by": resent_by,
+    }
+
+
+def rejected_row(row: Unsendable, run: str, owner: str, now: datetime) -> Row:
+    """Return a row that was refused before anything was sent."""
+    assert row.key is not None  # noqa: S101 - only rows with a key are recorded
+    return _row(row.key.namespace, row.key.digest, row.key.text, run, owner, row.fingerprint, now) | {
+        "state": State.REJECTED.value,
+        "error_kind": row.error.kind if row.error else None,
+        "error": str(row.error)[:1000] if row.error else None,
+    }
+
+
+def retaken(work: Work, known_state: str, attempts: int, decision: Decision, claimed: Row, started: datetime) -> Row:
+    """Return the parameters of ``RETAKE``."""
+    names = (
+        "run", "owner", "lease_until", "fingerprint", "message_hash", "person", "person_in_flight", "resent_by", "updated_at",
+    )  # fmt: skip
+    return {
+        "b_namespace": work.key.namespace,
+        "b_ticket_key": work.key.digest,
+        "b_state": known_state,
+        "b_attempts": attempts,
+        "v_generation": decision.generation,
+        "v_started_at": started,
+        **{f"v_{name}": claimed[name] for name in names},
+    }
+
+
+def settled(item: Settlement, now: datetime) -> Row:
+    """Return the parameters of ``SETTLE_OPENED`` and of ``SETTLE``."""
+    key = item.claim.work.key
+    row = {
+        "b_namespace": key.namespace,
+        "b_ticket_key": key.digest,
+        "v_state": item.state.value,
+        "v_ai_contact_id": item.ai_contact_id,
+        "v_evidence": item.evidence,
+        "v_evidence_id": item.evidence_id,
+        "v_error_kind": item.error.kind if item.error else None,
+        "v_error": str(item.error)[:1000] if item.error else None,
+        "v_updated_at": now,
+    }
+    guard = {"b_generation": item.claim.generation} if item.state == State.OPENED else {"b_owner": item.claim.owner}
+    return row | guard
+
+
+def as_update(row: Mapping[str, Any]) -> Row:
+    """Return the parameters of ``REJECT`` for a row made by :func:`rejected_row`."""
+    names = ("run", "owner", "fingerprint", "error_kind", "error", "updated_at")
+    key = {"b_namespace": row["namespace"], "b_ticket_key": row["ticket_key"]}
+    return key | {f"v_{name}": row[name] for name in names}
+
+
+def _row(namespace: str, digest: str, text: str, run: str, owner: str, fingerprint: str, now: datetime) -> Row:
+    empty = dict.fromkeys(column.name for column in ledger.columns)
+    return empty | {
+        "namespace": namespace,
+        "ticket_key": digest,
+        "key_text": text,
+        "generation": 0,
+        "attempts": 0,
+        "run": run[:250],
+        "owner": owner,
+        "fingerprint": fingerprint,
+        "created_at": now,
+        "updated_at": now,
+        "schema_version": VERSION,
+    }
