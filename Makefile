@@ -108,7 +108,7 @@ test-matrix: install
 
 .PHONY: matrix
 matrix: install ## Run the unit and Dag tests on every supported Airflow, or on VERSIONS
-	$(BIN)/python scripts/matrix.py $(VERSIONS)
+	$(BIN)/python scripts/matrix.py $(VERSIONS) --pytest="$(ARGS)"
 
 .PHONY: bench
 bench: install ## Measure, and write the figures of docs/performance.md

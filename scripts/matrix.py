@@ -5,6 +5,7 @@
     python scripts/matrix.py                   every release
     python scripts/matrix.py 2.11.2 3.0.6      only these
     python scripts/matrix.py --prepare 3.1.8   make and check the environment, run no test
+    python scripts/matrix.py --pytest="-k phone"
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -102,7 +104,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("versions", nargs="*", metavar="VERSION", help=f"any of {', '.join(known)}; default: all")
     parser.add_argument("--prepare", action="store_true", help="make and check the environments, run no test")
-    arguments, extra = parser.parse_known_args()
+    parser.add_argument("--pytest", default="", metavar="ARGUMENTS", help="handed on to pytest")
+    arguments = parser.parse_args()
     unknown = [version for version in arguments.versions if version not in known]
     if unknown:
         parser.error(f"unknown version {', '.join(unknown)}; known are {', '.join(known)}")
@@ -116,7 +119,7 @@ def main() -> int:
             environment = clean_environment(venv, home)
             check_installation(venv, version, environment)
             print(f"   installed and listed after {time.monotonic() - started:.0f} s", flush=True)
-            if not arguments.prepare and run_tests(venv, environment, extra) != 0:
+            if not arguments.prepare and run_tests(venv, environment, shlex.split(arguments.pytest)) != 0:
                 failed.append(version)
     if failed:
         print(f"failed on Airflow {', '.join(failed)}")
