@@ -75,7 +75,7 @@ def _need(server: servers.Server) -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for problem, count in _skipped_for.items():
-        terminalreporter.write_line(f"{problem}; {count} tests skipped", yellow=True)
+        terminalreporter.write_line(f"{problem}; tests skipped: {count}", yellow=True)
 
 
 @pytest.fixture
