@@ -93,11 +93,11 @@ def private_redis(server: Server = REDIS) -> Iterator[str]:
                 break
         else:
             raise RuntimeError("all Redis databases are taken by other tests")
-        url = make_url(server.url).set(database=str(number)).render_as_string(hide_password=False)
-        with redis.Redis.from_url(url) as own:
-            own.flushdb()
-            try:
-                yield url
-            finally:
+        try:
+            url = make_url(server.url).set(database=str(number)).render_as_string(hide_password=False)
+            with redis.Redis.from_url(url) as own:
                 own.flushdb()
-                client.delete(lock)
+                yield url
+                own.flushdb()
+        finally:
+            client.delete(lock)
