@@ -64,12 +64,12 @@ def add_contact(
         return contact
 
 
-def open_ticket(state: SandboxState, opening: Opening) -> Contact:
+def open_ticket(state: SandboxState, opening: Opening) -> tuple[Contact, bool]:
     """Find or create the contact, store the metadata, place the ticket, send the message: in the documented order.
 
     :param state: the account.
     :param opening: the valid request.
-    :returns: the contact.
+    :returns: the contact, and whether anything happened.
     :raises TicketConflictError: when there is an active ticket and ``existing_ticket`` is ``conflict``.
     :raises OutsideWindowError: when ``session_window`` is ``refuse`` and the message is free text to a cold contact.
     """
@@ -79,7 +79,7 @@ def open_ticket(state: SandboxState, opening: Opening) -> Contact:
         if active and state.config.existing_ticket == "conflict":
             raise TicketConflictError
         if contact and active and state.config.existing_ticket == "ignore":
-            return contact
+            return contact, False
         if state.config.session_window == "refuse" and _outside_window(state, opening, contact):
             raise OutsideWindowError
         contact = _upsert_contact(state, opening, contact)
@@ -87,7 +87,7 @@ def open_ticket(state: SandboxState, opening: Opening) -> Contact:
         state.touch(contact, bump=state.config.ticket_bumps_updated_at)
         if opening.message_runs:
             _send_first_message(state, opening, contact)
-        return contact
+        return contact, True
 
 
 def _upsert_contact(state: SandboxState, opening: Opening, contact: Contact | None) -> Contact:

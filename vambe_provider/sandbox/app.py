@@ -8,6 +8,7 @@ import email.utils
 import json
 import random
 import re
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
     from vambe_provider.sandbox.state import SandboxState
 
 
+class _StaleRequestError(Exception):
+    """The sandbox was reset while the request was under way."""
+
+
 class Service:
     """Everything that one running sandbox consists of.
 
@@ -34,16 +39,15 @@ class Service:
         self.state = state
         self.initial_config = state.config
         self.faults = FaultSet()
-        self.released = Released()
+        self.released = Released(state.announce)
         self.limiter = RateLimiter()
         self._used_connections: WeakSet[asyncio.Transport] = WeakSet()
 
     def reset(self) -> None:
-        """Forget all data, requests, faults and changed switches, and let hanging requests go on."""
+        """Forget all data, requests, faults and changed switches; requests under way have no effect any more."""
         with self.state.changed:
             self.faults.rules.clear()
             self.limiter.accepted.clear()
-            self.released.release()
             self.state.reset(self.initial_config)
 
     def routes(self) -> list[web.RouteDef]:
@@ -59,7 +63,7 @@ class Service:
 
     async def _unknown(self, request: web.Request) -> web.StreamResponse:
         record = self._start("unknown", request)
-        record.status = 404
+        self._finish(record, 404)
         error = ApiError(404, f"Cannot {request.method} {request.path}")
         return self._response(404, error.reply(self.state.config).body(), {})
 
@@ -70,42 +74,57 @@ class Service:
             self._used_connections.add(transport)
         query = dict(request.query) if request.query_string else {}
         record = RequestRecord(name, request.method, request.path, query, self.state.now(), reused)
+        record.phone = re.sub(r"\D", "", query.get("phone", "")) or None
         self.state.log(record)
         return record
 
     async def _handle(self, name: str, request: web.Request) -> web.StreamResponse:
-        record = self._start(name, request)
+        record, epoch = self._start(name, request), self.state.epoch
         fault = None
         if self.faults.rules:
             if self.faults.needs_phone(name):
-                with contextlib.suppress(ApiError):  # the endpoint itself will say so
-                    await _read(request, record, self.state.config)
+                await self._read_ahead(request, record)
             with self.state.changed:
                 fault = self.faults.pick(name, record.phone, reused=record.reused)
-        if fault is None:
-            reply = await self._run(name, request, record)
-            record.status = reply.status
-            return self._response(reply.status, reply.body(), reply.headers)
-        record.fault = fault.kind
+                record.fault = fault.kind if fault else None
+                self.state.announce()
+        try:
+            if fault is not None:
+                return await self._wire(name, request, record, epoch).fail(fault)
+            reply = await self._run(name, request, record, epoch)
+        except _StaleRequestError:
+            if request.transport is not None:
+                request.transport.abort()
+            return web.Response()
+        self._finish(record, reply.status)
+        return self._response(reply.status, reply.body(), reply.headers)
 
+    def _wire(self, name: str, request: web.Request, record: RequestRecord, epoch: int) -> Wire:
         async def run(message_runs: bool) -> Reply:
-            return await self._run(name, request, record, message_runs=message_runs)
+            return await self._run(name, request, record, epoch, message_runs=message_runs)
 
-        def sent(status: int | None) -> None:
-            record.status = status
-
-        wire = Wire(
+        return Wire(
             request,
+            read=partial(self._read_ahead, request, record),
             run=run,
             respond=self._response,
-            sent=sent,
+            sent=partial(self._finish, record),
             released=self.released,
             server_time=self.state.now() / 1000,
         )
-        return await wire.fail(fault)
 
-    async def _run(self, name: str, request: web.Request, record: RequestRecord, *, message_runs: bool = True) -> Reply:
-        """Have the effect of a request: authenticate it, read it, take the configured time, and call the endpoint."""
+    async def _read_ahead(self, request: web.Request, record: RequestRecord) -> None:
+        with contextlib.suppress(ApiError):  # the endpoint itself will say so
+            await _read(request, record, self.state.config)
+
+    def _finish(self, record: RequestRecord, status: int | None) -> None:
+        record.status = status
+        self.state.announce()
+
+    async def _run(
+        self, name: str, request: web.Request, record: RequestRecord, epoch: int, *, message_runs: bool = True
+    ) -> Reply:
+        """Have the effect of a request: take the configured time, authenticate and read it, call the endpoint."""
         config = self.state.config
         if config.latency_ms or config.latency_jitter_ms:
             jitter = random.random() * config.latency_jitter_ms  # noqa: S311
@@ -116,6 +135,8 @@ class Service:
             await _read(request, record, config)
             call = Call(self.state, dict(request.match_info), record.query, record.body, self.limiter, message_runs)
             with self.state.changed:
+                if epoch != self.state.epoch:
+                    raise _StaleRequestError
                 reply = ENDPOINTS[name][2](call)
         except ApiError as error:
             reply = error.reply(config)

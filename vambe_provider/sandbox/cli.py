@@ -11,6 +11,7 @@ from typing import Any
 
 from vambe_provider.sandbox.config import DEFAULT_API_KEY, SandboxConfig
 from vambe_provider.sandbox.server import Sandbox, serve
+from vambe_provider.sandbox.storage import StateFileError
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -29,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(str(error))
     try:
         asyncio.run(_run(config, options))
-    except OSError as error:
+    except (OSError, StateFileError) as error:
         sys.stderr.write(f"The sandbox cannot start on {options.host}:{options.port}: {error}\n")
         return 1
     return 0

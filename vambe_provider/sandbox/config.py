@@ -50,6 +50,8 @@ class SandboxConfig:
         (activeTicket).
     :param ticket_created_at: whether contact info holds the tickets' created_at.
     :param ticket_bumps_updated_at: whether a new ticket or message changes the contact's updated_at.
+    :param whatsapp_spelling: whether contacts get the number that WhatsApp may use instead of the one in the request:
+        521 for 52, 549 for 54, Brazilian mobiles without the 9.
     :param phone_form: ``e164`` or ``digits``, how reads write the contact's number.
     :param list_wrapper: None for bare arrays, or the name of the object key around pipelines and contacts, as ``data``.
     :param channel_wrapper: None, or the name of the key around a channel, as ``channel``.
@@ -91,6 +93,7 @@ class SandboxConfig:
     ticket_names: Literal["plain", "v2", "camel"] = "plain"
     ticket_created_at: bool = True
     ticket_bumps_updated_at: bool = True
+    whatsapp_spelling: bool = False
     phone_form: Literal["e164", "digits"] = "e164"
     list_wrapper: str | None = None
     channel_wrapper: str | None = None

@@ -161,8 +161,8 @@ class Control:
 
     def reset(self, body: JsonObject) -> JsonObject:
         """Go back to the start."""
-        del body
         self._service.reset()
+        self.release(body)
         return {"status": "ok"}
 
     def release(self, body: JsonObject) -> JsonObject:

@@ -14,7 +14,13 @@ from vambe_provider.sandbox.catalog import SENDERS, STAGES
 from vambe_provider.sandbox.listing import list_contacts, search_contacts, whole_number
 from vambe_provider.sandbox.model import Contact, JsonObject, Ticket, new_id, snake_case
 from vambe_provider.sandbox.replies import ApiError, BadBodyError, Reply
-from vambe_provider.sandbox.validation import check_identifiers, check_open_ticket, check_text_object, phone_digits
+from vambe_provider.sandbox.validation import (
+    check_identifiers,
+    check_open_ticket,
+    check_text_object,
+    phone_digits,
+    whatsapp_spelling,
+)
 from vambe_provider.sandbox.visibility import shows_contact, visible_messages
 
 if TYPE_CHECKING:
@@ -103,6 +109,8 @@ def open_ticket(call: Call) -> Reply:
     if sender is None or sender.channel != channel:
         raise ApiError(404, "Phone not found")
     phone = phone_digits(body["to_phone_number"])
+    if config.whatsapp_spelling:
+        phone = whatsapp_spelling(phone)
     if body["stage_id"] not in STAGES:
         raise ApiError(
             config.bad_stage_status, "Stage not found" if config.bad_stage_status == 404 else "Invalid stage id"
@@ -125,7 +133,7 @@ def open_ticket(call: Call) -> Reply:
         message_runs=call.message_runs and not disconnected,
     )
     try:
-        contact = actions.open_ticket(state, opening)
+        contact, happened = actions.open_ticket(state, opening)
     except actions.TicketConflictError:
         raise ApiError(409, "The contact already has an active ticket") from None
     except actions.OutsideWindowError:
@@ -135,7 +143,7 @@ def open_ticket(call: Call) -> Reply:
         failed = error.reply(config)
         failed.effect = True
         return failed
-    return Reply(config.success_status, {"aiContactId": contact.id, "status": "ok"}, effect=True)
+    return Reply(config.success_status, {"aiContactId": contact.id, "status": "ok"}, effect=happened)
 
 
 def _disconnected(config: SandboxConfig) -> ApiError:

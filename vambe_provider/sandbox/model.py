@@ -125,7 +125,7 @@ class RequestRecord:
     """What the sandbox remembers of one request.
 
     :param status: the status sent, or None while it is being answered and when no status was sent at all.
-    :param phone: digits of the number that an open-ticket request names.
+    :param phone: digits of the number that the request is about, when it says one.
     :param effect: whether the request changed anything.
     :param fault: the kind of the fault that hit it.
     :param reused: whether the connection had carried a request before.

@@ -69,6 +69,11 @@ class Sandbox:
         """How many API requests came; cheaper than ``len(sandbox.requests())``."""
         return self._state.request_count
 
+    @property
+    def hanging(self) -> int:
+        """How many requests hang right now because a fault makes them."""
+        return self._service.released.waiting
+
     def stage_id(self, name: str) -> str:
         """Return the id of a stage.
 
@@ -222,10 +227,8 @@ class Sandbox:
             # Outside the lock, so that a slow predicate does not hold requests up.
             if predicate(self):
                 return
-            with self._state.changed:
-                left = deadline - time.monotonic()
-                if not self._state.changed.wait_for(lambda seen=seen: self._state.version != seen, max(0.0, left)):  # type: ignore[misc]
-                    raise TimeoutError(f"the sandbox did not get there in {timeout:g} s")
+            if not self._state.wait_for_change(seen, max(0.0, deadline - time.monotonic())):
+                raise TimeoutError(f"the sandbox did not get there in {timeout:g} s")
 
     async def wait_for_async(self, predicate: Callable[[Sandbox], bool], timeout: float = 10.0) -> None:
         """Wait as :meth:`wait_for` does, without blocking the event loop."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from vambe_provider.sandbox.index import SubstringIndex, Timeline
 from vambe_provider.sandbox.model import ChatMessage, Contact, RequestRecord, Ticket
+from vambe_provider.sandbox.storage import StateFileError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,11 +30,16 @@ class SandboxState:
         self.config = config
         self.changed = threading.Condition(threading.RLock())
         self.version = 0
+        # Requests that were under way at a reset belong to the past, and must not have an effect afterwards.
+        self.epoch = 0
         self._storage = storage
         self._dirty: dict[tuple[str, str], Thing | None] = {}
         self._clear()
         if storage is not None:
-            self._load(storage)
+            try:
+                self._load(storage)
+            except (KeyError, TypeError) as error:
+                raise StateFileError("the state file is of another version of the sandbox; delete it") from error
 
     def _clear(self) -> None:
         self.contacts: dict[str, Contact] = {}
@@ -79,8 +85,7 @@ class SandboxState:
                 if self._storage is not None and self._dirty:
                     self._storage.write(self._dirty)
                     self._dirty.clear()
-                self.version += 1
-                self.changed.notify_all()
+                self.announce()
 
     def keep(self, kind: str, thing: Thing) -> None:
         """Have a new or changed thing written to the file, if there is one.
@@ -140,8 +145,23 @@ class SandboxState:
         with self.changed:
             self.requests.append(record)
             self.request_count += 1
+            self.announce()
+
+    def announce(self) -> None:
+        """Wake everybody who waits for a change."""
+        with self.changed:
             self.version += 1
             self.changed.notify_all()
+
+    def wait_for_change(self, version: int, timeout: float) -> bool:
+        """Block until something has changed.
+
+        :param version: the value of ``version`` that the caller has looked at.
+        :param timeout: seconds.
+        :returns: False when nothing changed in time.
+        """
+        with self.changed:
+            return self.changed.wait_for(lambda: self.version != version, timeout)
 
     def reset(self, config: SandboxConfig) -> None:
         """Forget everything, also in the file.
@@ -150,6 +170,7 @@ class SandboxState:
         """
         with self.change():
             self.config = config
+            self.epoch += 1
             self._clear()
             self._dirty.clear()
             if self._storage is not None:

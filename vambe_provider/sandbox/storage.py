@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 
 Thing = Contact | Ticket | ChatMessage
 
+
+class StateFileError(Exception):
+    """The state file cannot be used."""
+
+
 _SCHEMA = "CREATE TABLE IF NOT EXISTS thing (kind TEXT, id TEXT, body TEXT NOT NULL, PRIMARY KEY (kind, id))"
 _PUT = "INSERT INTO thing VALUES (?, ?, ?) ON CONFLICT (kind, id) DO UPDATE SET body = excluded.body"
 
@@ -23,15 +28,19 @@ class Storage:
     """Contacts, tickets and messages as JSON, written through before the request that changed them is answered.
 
     :param path: the file; it is created when it is absent.
+    :raises StateFileError: when the file is no state file or cannot be written.
     """
 
     def __init__(self, path: str | Path) -> None:
-        # The state's lock already allows only one thread at a time.
-        self._database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-        # A killed process loses nothing this way; only a machine that loses power could.
-        self._database.execute("PRAGMA journal_mode = WAL")
-        self._database.execute("PRAGMA synchronous = OFF")
-        self._database.execute(_SCHEMA)
+        try:
+            # The state's lock already allows only one thread at a time.
+            self._database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+            # A killed process loses nothing this way; only a machine that loses power could.
+            self._database.execute("PRAGMA journal_mode = WAL")
+            self._database.execute("PRAGMA synchronous = OFF")
+            self._database.execute(_SCHEMA)
+        except sqlite3.Error as error:
+            raise StateFileError(f"{path} cannot be used as the sandbox's state: {error}") from error
 
     def load(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield (kind, fields) of everything, in the order in which it was first written."""

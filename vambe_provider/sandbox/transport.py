@@ -32,10 +32,19 @@ _HALF_CLOSED_SECONDS = 30.0
 
 
 class Released:
-    """Lets hanging requests go on."""
+    """Lets hanging requests go on.
 
-    def __init__(self) -> None:
+    :param announce: is called when one more request hangs.
+    """
+
+    def __init__(self, announce: Callable[[], None]) -> None:
         self._waiting: set[asyncio.Event] = set()
+        self._announce = announce
+
+    @property
+    def waiting(self) -> int:
+        """How many requests hang."""
+        return len(self._waiting)
 
     def release(self) -> int:
         """Let every hanging request go on.
@@ -55,6 +64,7 @@ class Released:
         """
         event = asyncio.Event()
         self._waiting.add(event)
+        self._announce()
         try:
             async with asyncio.timeout(seconds):
                 await event.wait()
@@ -68,6 +78,7 @@ class Wire:
     """One request on its connection, with what is needed to answer it wrongly.
 
     :param request: the request.
+    :param read: reads the body of the request.
     :param run: has the effect and returns the proper reply.
     :param respond: turns a reply into a response.
     :param sent: is told which status goes out, before it does; None when none does.
@@ -79,6 +90,7 @@ class Wire:
         self,
         request: web.BaseRequest,
         *,
+        read: Callable[[], Awaitable[None]],
         run: Callable[[bool], Awaitable[Reply]],
         respond: Callable[[int, bytes, dict[str, str]], web.Response],
         sent: Callable[[int | None], None],
@@ -86,6 +98,7 @@ class Wire:
         server_time: float,
     ) -> None:
         self.request = request
+        self.read = read
         self.run = run
         self.respond = respond
         self.sent = sent
@@ -97,6 +110,9 @@ class Wire:
 
         :param fault: the fault.
         """
+        if fault.kind != "drop":
+            # Closing a connection with unread bytes resets it, which would hide every gentler fault.
+            await self.read()
         if fault.kind == "hang":
             return await self._hang(fault)
         if fault.kind == "message_fails":

@@ -80,6 +80,18 @@ def phone_digits(value: object) -> str:
     return digits
 
 
+def whatsapp_spelling(digits: str) -> str:
+    """Return the digits under which WhatsApp may know a mobile number of Mexico, Argentina or Brazil.
+
+    :param digits: the number as it was dialled: ``52`` and ten digits, ``54`` and ten, ``55``, area code and ``9``.
+    """
+    if re.fullmatch(r"52\d{10}", digits):
+        return f"521{digits[2:]}"
+    if re.fullmatch(r"54\d{10}", digits):
+        return f"549{digits[2:]}"
+    return re.sub(r"^(55\d\d)9(\d{8})$", r"\1\2", digits)
+
+
 def check_identifiers(body: Any) -> tuple[str, str]:
     """Check the part that setting ticket metadata and amount have in common.
 
