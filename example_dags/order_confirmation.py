@@ -8,6 +8,7 @@ the API; the operator checks it before anything is sent. For all new orders at o
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from airflow.providers.common.compat.sdk import DAG, Asset, BaseHook, Param, task
@@ -26,6 +27,7 @@ with DAG(
     dag_id="vambe_order_confirmation",
     description="One ticket for the newest confirmed order",
     schedule=[Asset("warehouse://shop/orders")],
+    start_date=datetime(2026, 1, 1, tzinfo=UTC),
     params={"order_id": Param(None, type=["string", "null"], description="an order; empty for the newest")},
     tags=["vambe"],
     doc_md=__doc__,

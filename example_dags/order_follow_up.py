@@ -41,11 +41,12 @@ with DAG(
         return {"order_id": order_id, "name": name, "phone": phone}
 
     @task.sensor(mode="reschedule", poke_interval=5, timeout=PATIENCE.total_seconds(), soft_fail=True)
-    def reply(ticket: dict[str, Any]) -> PokeReturnValue:
+    def reply(ticket: dict[str, Any], dag_run: Any) -> PokeReturnValue:
         with VambeHook() as hook:
             messages = hook.get_messages(ticket["ai_contact_id"])
-        answers = [message for message in messages if message.direction == "INBOUND"]
-        return PokeReturnValue(is_done=bool(answers), xcom_value="replied")
+        written = [message.created_at for message in messages if message.direction == "INBOUND" and message.created_at]
+        answered = any(datetime.fromisoformat(at) > dag_run.start_date for at in written)
+        return PokeReturnValue(is_done=answered, xcom_value="replied")
 
     @task(trigger_rule="none_failed")
     def write_outcome(order: dict[str, Any], ticket: dict[str, Any], outcome: str | None) -> str:

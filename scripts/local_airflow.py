@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 import urllib.error
 import urllib.request
 from contextlib import contextmanager
@@ -77,15 +78,21 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def ask(url: str, body: dict[str, Any] | None = None, *, token: str | None = None, timeout: float = 10) -> Any:
-    """Return the JSON answer to a GET, or to a POST when there is a body.
+def is_free(port: int) -> bool:
+    """Return whether nothing listens on a loopback port now."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+def ask(url: str, body: dict[str, Any] | None = None, *, token: str | None = None, method: str | None = None) -> Any:
+    """Return the JSON answer to a GET, or to a POST when there is a body and no other method.
 
     :raises OSError: when nothing answers, or the answer is an error.
     """
     headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
     data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(url, data=data, headers=headers)  # noqa: S310 - a loopback address of ours
-    with urllib.request.urlopen(request, timeout=timeout) as reply:  # noqa: S310
+    request = urllib.request.Request(url, data=data, headers=headers, method=method)  # noqa: S310 - a loopback address of ours
+    with urllib.request.urlopen(request, timeout=30) as reply:  # noqa: S310
         return json.load(reply)
 
 
@@ -210,3 +217,29 @@ def start_sandbox(children: Processes, *, env: dict[str, str], folder: Path, lat
 def migrate(children: Processes, *, env: dict[str, str], log: Path) -> subprocess.Popen[str]:
     """Start making Airflow's metadata database, and return the process."""
     return children.start([sys.executable, "-m", "airflow", "db", "migrate"], env=env, log=log)
+
+
+def start_standalone(
+    children: Processes, *, env: dict[str, str], log: Path, patience: float = 180
+) -> subprocess.Popen[str]:
+    """Start ``airflow standalone`` and return its process once every part of it is healthy.
+
+    :param env: an environment with :func:`server_environment` in it.
+    :param patience: seconds until it has to be healthy.
+    :raises RuntimeError: when it ends, or is not healthy in time; names the log.
+    """
+    process = children.start([sys.executable, "-m", "airflow", "standalone"], env=env, log=log)
+    url, pause, deadline = (
+        f"{env['AIRFLOW__API__BASE_URL']}/api/v2/monitor/health",
+        threading.Event(),
+        time.monotonic() + patience,
+    )
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            parts = ask(url).values()
+        except OSError:
+            parts = ()
+        if parts and all(part["status"] in ("healthy", None) for part in parts):
+            return process
+        pause.wait(0.5)
+    raise RuntimeError(f"airflow standalone does not become healthy; its log is {log}")

@@ -1,0 +1,106 @@
+"""A real Airflow with all of its parts, next to a sandbox, for a few tests."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
+
+from local_airflow import (
+    ask,
+    environment,
+    free_port,
+    migrate,
+    processes,
+    server_environment,
+    start_sandbox,
+    start_standalone,
+)
+from warehouse import Planted, build
+
+
+@dataclass(frozen=True)
+class Standalone:
+    """A running ``airflow standalone`` with the example Dags.
+
+    :param url: its address.
+    :param sandbox: the address of the local Vambe.
+    :param env: the environment of its processes.
+    :param log: the file with its output.
+    """
+
+    url: str
+    sandbox: str
+    env: dict[str, str]
+    log: Path
+    warehouse: Path
+    planted: Planted
+    token: str
+
+    def get(self, path: str) -> Any:
+        """Return the JSON answer to a GET."""
+        return ask(f"{self.url}{path}", token=self.token)
+
+    def post(self, path: str, body: dict[str, Any], *, method: str = "POST") -> Any:
+        """Return the JSON answer to a request with a body."""
+        return ask(f"{self.url}{path}", body, token=self.token, method=method)
+
+    def run(self, dag_id: str, conf: dict[str, Any] | None = None, *, patience: float = 120) -> str:
+        """Trigger a Dag over REST, wait until its run has ended, and return the run's id.
+
+        :raises AssertionError: when it did not end in time, or not well.
+        """
+        self._wait_for_dag(dag_id)
+        self.post(f"/api/v2/dags/{dag_id}", {"is_paused": False}, method="PATCH")
+        run = self.post(f"/api/v2/dags/{dag_id}/dagRuns", {"logical_date": None, "conf": conf or {}})
+        path, state = f"/api/v2/dags/{dag_id}/dagRuns/{run['dag_run_id']}", ""
+        deadline = time.monotonic() + patience
+        while state not in ("success", "failed") and time.monotonic() < deadline:
+            threading.Event().wait(0.5)
+            state = self.get(path)["state"]
+        assert state == "success", f"{dag_id} is {state}; the log is {self.log}"
+        run_id: str = run["dag_run_id"]
+        return run_id
+
+    def returned(self, dag_id: str, run_id: str, task_id: str) -> Any:
+        """Return what a task returned."""
+        path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/return_value"
+        return self.get(f"{path}?deserialize=true")["value"]
+
+    def tickets(self) -> list[dict[str, Any]]:
+        """Return every ticket in the sandbox."""
+        found: list[dict[str, Any]] = ask(f"{self.sandbox}/__sandbox__/tickets?limit=1000000")
+        return found
+
+    def _wait_for_dag(self, dag_id: str, patience: float = 60) -> None:
+        deadline, known = time.monotonic() + patience, False
+        while not known and time.monotonic() < deadline:
+            known = dag_id in {dag["dag_id"] for dag in self.get("/api/v2/dags")["dags"]}
+            if not known:
+                threading.Event().wait(0.5)
+        assert known, f"Airflow never saw {dag_id}: {self.get('/api/v2/importErrors')}"
+
+
+@pytest.fixture(scope="module")
+def standalone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standalone]:
+    folder = tmp_path_factory.mktemp("standalone")
+    warehouse, log = folder / "warehouse.sqlite", folder / "airflow.log"
+    planted = build(warehouse)
+    with processes() as children:
+        env = environment(folder / "home", sandbox_url="http://127.0.0.1", warehouse=warehouse)
+        migration = migrate(children, env=env, log=log)
+        sandbox = start_sandbox(children, env=env, folder=folder)
+        assert migration.wait() == 0, log.read_text()
+        env = environment(folder / "home", sandbox_url=sandbox, warehouse=warehouse) | server_environment(free_port())
+        start_standalone(children, env=env, log=log)
+        url = env["AIRFLOW__API__BASE_URL"]
+        token = ask(f"{url}/auth/token")["access_token"]
+        yield Standalone(url, sandbox, env, log, warehouse, planted, token)
