@@ -4,12 +4,13 @@ a million alike.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from vambe_provider.delivery import clock
 from vambe_provider.delivery.health import sender_is_gone
 from vambe_provider.delivery.key import METADATA_KEY
-from vambe_provider.delivery.model import Outcome, Settlement, State, Verdict
+from vambe_provider.delivery.model import Outcome, Settlement, State
 from vambe_provider.delivery.reconcile import Reader, reconcile
 from vambe_provider.exceptions import (
     VambeAuthError,
@@ -22,7 +23,7 @@ from vambe_provider.exceptions import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from vambe_provider.api.models import OpenedTicket, OpenTicket
     from vambe_provider.delivery.evidence import Finding
@@ -40,26 +41,52 @@ class Api(Reader, Protocol):
         ...
 
 
-async def post(
-    claim: Claim, api: Api, *, phone_id: str | None, channel: str | None, timeout: float
-) -> Settlement | VambeError:
-    """Post a claimed ticket once.
+@dataclass(frozen=True, slots=True)
+class Courier:
+    """Takes claimed tickets to the API, and finds out what became of them.
 
-    :param timeout: the request timeout; the ticket is only posted when the lease covers it twice, once for the
-        request and once as margin.
-    :return: what became of it, or the error after which nobody knows and which has to be reconciled.
+    :param api: the client.
+    :param options: how to deliver.
+    :param timeout: seconds that one request may take.
+    :param phone_id: the sender, when it is not the connection's.
+    :param channel: its channel, likewise.
     """
-    if clock.now() + 2 * timeout > claim.expires:
-        held = VambeTicketHeldError("The lease ran out before the ticket could be posted")
-        return Settlement(claim, State.FAILED, Outcome.FAILED, evidence="lease_over", error=held, retry_in=0.0)
-    ticket = claim.work.ticket
-    marker = {METADATA_KEY: claim.work.key.marker(claim.generation)}
-    marked = ticket.model_copy(update={"ticket_metadata": {**ticket.ticket_metadata, **marker}})
-    try:
-        opened = await api.open_ticket(marked, phone_id=phone_id, channel=channel)
-    except VambeError as error:
-        return error if error.sent != "no" else not_created(claim, error)
-    return Settlement(claim, State.OPENED, Outcome.OPENED, opened.ai_contact_id, evidence="reply")
+
+    api: Api
+    options: DeliveryOptions
+    timeout: float
+    phone_id: str | None = None
+    channel: str | None = None
+
+    async def post(self, claim: Claim) -> Settlement | VambeError:
+        """Post a claimed ticket once.
+
+        It is only posted when the lease covers the request timeout twice, once for the request and once as margin.
+
+        :return: what became of it, or the error after which nobody knows and which has to be resolved.
+        """
+        if clock.now() + 2 * self.timeout > claim.expires:
+            held = VambeTicketHeldError("The lease ran out before the ticket could be posted")
+            return Settlement(claim, State.FAILED, Outcome.FAILED, evidence="lease_over", error=held, retry_in=0.0)
+        ticket = claim.work.ticket
+        marker = {METADATA_KEY: claim.work.key.marker(claim.generation)}
+        marked = ticket.model_copy(update={"ticket_metadata": {**ticket.ticket_metadata, **marker}})
+        try:
+            opened = await self.api.open_ticket(marked, phone_id=self.phone_id, channel=self.channel)
+        except VambeError as error:
+            return error if error.sent != "no" else not_created(claim, error)
+        return Settlement(claim, State.OPENED, Outcome.OPENED, opened.ai_contact_id, evidence="reply")
+
+    async def resolve(self, claim: Claim, cause: VambeError | None, siblings: Sequence[Sibling]) -> Settlement:
+        """Find out whether a ticket exists that may have been sent.
+
+        :param cause: the error of the post; None when an earlier try left the ticket behind.
+        :param siblings: the other tickets to the same person.
+        :return: ``opened`` with the check that proved it, ``failed`` with ``retry_in=0`` when it surely does not exist,
+            or ``unknown``.
+        """
+        finding = await reconcile(claim, self.api, siblings=siblings, polls=self.options.polls)
+        return _settled(claim, finding, cause, self.options)
 
 
 def not_created(claim: Claim, error: VambeError) -> Settlement:
@@ -75,25 +102,6 @@ def not_created(claim: Claim, error: VambeError) -> Settlement:
     limited = isinstance(error, VambeRateLimitError)
     wait = error.retry_after if error.retry_after is not None else (5.0 if limited else 0.5)
     return Settlement(claim, State.FAILED, Outcome.FAILED, evidence="not_sent", error=error, retry_in=wait)
-
-
-async def resolve(
-    claim: Claim,
-    api: Reader,
-    *,
-    cause: VambeError | None,
-    siblings: Callable[[], Sequence[Sibling]] | Sequence[Sibling],
-    options: DeliveryOptions,
-) -> Settlement:
-    """Find out whether a ticket exists that may have been sent.
-
-    :param cause: the error of the post; None when an earlier try left the ticket behind.
-    :return: ``opened`` with the check that proved it, ``failed`` with ``retry_in=0`` when it surely does not exist,
-        or ``unknown``.
-    """
-    others = siblings() if callable(siblings) else siblings
-    finding = await reconcile(claim, api, siblings=others, polls=options.polls)
-    return _settled(claim, finding, cause, options)
 
 
 def _settled(claim: Claim, finding: Finding, cause: VambeError | None, options: DeliveryOptions) -> Settlement:
@@ -122,8 +130,3 @@ def _free_again(claim: Claim, check: str, cause: VambeError | None) -> Settlemen
         said=cause.said if cause else None,
     )
     return Settlement(claim, State.FAILED, Outcome.FAILED, evidence=check, error=error, retry_in=0.0)
-
-
-def needs_check(claim: Claim) -> bool:
-    """Say whether an earlier attempt has to be reconciled before this ticket may be posted."""
-    return claim.verdict == Verdict.CHECK

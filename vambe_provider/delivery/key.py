@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -66,22 +65,18 @@ def canonical_value(value: object) -> str:
     match value:
         case None:
             raise ValueError("is null")
-        case bool():
-            return "true" if value else "false"
-        case int():
-            return str(value)
-        case float() if not math.isfinite(value):
-            raise ValueError("is not a number")
-        case float() | Decimal():
-            return _canonical_number(Decimal(str(value)))
         case str():
             return value
+        case bool():
+            return "true" if value else "false"
+        case int() | UUID():
+            return str(value)
+        case float() | Decimal():
+            return _canonical_number(Decimal(str(value)))
         case datetime():
             return (value.astimezone(UTC).replace(tzinfo=None) if value.tzinfo else value).isoformat()
         case date():
             return value.isoformat()
-        case UUID():
-            return str(value)
         case bytes() | bytearray() | memoryview():
             return bytes(value).hex()
         case _:

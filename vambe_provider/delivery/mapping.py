@@ -14,7 +14,8 @@ from vambe_provider.exceptions import VambeConfigError, VambeValidationError
 TicketTemplate = Mapping[str, Any] | Callable[[dict[str, Any]], Mapping[str, Any] | None]
 
 FIELDS = (
-    "to_phone_number", "stage", "stage_id", "contact_name", "email", "contact_metadata", "ticket_metadata", "integration_data", "message",
+    "to_phone_number", "stage", "stage_id", "contact_name", "email", "contact_metadata", "ticket_metadata",
+    "integration_data", "message",
 )  # fmt: skip
 
 PERSONAL = ("to_phone_number", "contact_name", "email")

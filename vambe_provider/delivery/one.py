@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from vambe_provider.api.retry import backoff
 from vambe_provider.delivery import clock
-from vambe_provider.delivery.attempt import needs_check, post, resolve
+from vambe_provider.delivery.attempt import Courier
 from vambe_provider.delivery.background import run_to_the_end
 from vambe_provider.delivery.model import Claim, Outcome, Result, Settlement, Verdict
-from vambe_provider.exceptions import VambeError, VambeRefusedError, VambeTicketHeldError, VambeUnknownOutcomeError
+from vambe_provider.exceptions import VambeRefusedError, VambeTicketHeldError, VambeUnknownOutcomeError
 
 if TYPE_CHECKING:
     from vambe_provider.api.settings import ConnectionSettings
-    from vambe_provider.delivery.attempt import Api
     from vambe_provider.delivery.ledger import Ledger
     from vambe_provider.delivery.model import Work
     from vambe_provider.delivery.options import DeliveryOptions
@@ -47,22 +47,14 @@ def deliver_one(
         from vambe_provider.api import AsyncVambeClient
 
         async with AsyncVambeClient(settings, max_connections=1) as api:
-            return await _deliver(work, api, ledger, options, phone_id, channel, settings.timeout)
+            return await _deliver(work, Courier(api, options, settings.timeout, phone_id, channel), ledger)
 
     return run_to_the_end(run)
 
 
-async def _deliver(
-    work: Work,
-    api: Api,
-    ledger: Ledger,
-    options: DeliveryOptions,
-    phone_id: str | None,
-    channel: str | None,
-    timeout: float,
-) -> Result:
-    deadline = clock.now() + options.retry_budget
-    lease = options.hold(timeout)
+async def _deliver(work: Work, courier: Courier, ledger: Ledger) -> Result:
+    options, lease = courier.options, courier.options.hold(courier.timeout)
+    deadline, tries = clock.now() + options.retry_budget, 0
     while True:
         [claim] = ledger.exchange([], [work], options, lease)
         if claim.verdict == Verdict.WAIT and clock.now() < deadline + lease:
@@ -70,29 +62,20 @@ async def _deliver(
             continue
         if claim.verdict not in (Verdict.SEND, Verdict.CHECK):
             return _known(claim)
-        settlement = await _attempt(claim, api, ledger, options, phone_id, channel, timeout)
+        settlement = await _attempt(claim, courier, ledger)
         ledger.exchange([settlement], [], options, lease)
-        if settlement.retry_in is None or clock.now() + settlement.retry_in > deadline:
+        tries += 1
+        wait = None if settlement.retry_in is None else settlement.retry_in + backoff(tries, base=0.25, cap=10.0)
+        if wait is None or clock.now() + wait > deadline:
             return Result(settlement.outcome, work.key, settlement.ai_contact_id, settlement.error)
-        await asyncio.sleep(settlement.retry_in)
+        await asyncio.sleep(wait)
 
 
-async def _attempt(
-    claim: Claim,
-    api: Api,
-    ledger: Ledger,
-    options: DeliveryOptions,
-    phone_id: str | None,
-    channel: str | None,
-    timeout: float,
-) -> Settlement:
-    cause: VambeError | None = None
-    if not needs_check(claim):
-        posted = await post(claim, api, phone_id=phone_id, channel=channel, timeout=timeout)
-        if isinstance(posted, Settlement):
-            return posted
-        cause = posted
-    return await resolve(claim, api, cause=cause, siblings=ledger.siblings(claim.work), options=options)
+async def _attempt(claim: Claim, courier: Courier, ledger: Ledger) -> Settlement:
+    posted = await courier.post(claim) if claim.verdict == Verdict.SEND else None
+    if isinstance(posted, Settlement):
+        return posted
+    return await courier.resolve(claim, posted, ledger.siblings(claim.work))
 
 
 def _known(claim: Claim) -> Result:

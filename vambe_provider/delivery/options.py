@@ -10,7 +10,7 @@ from typing import Literal
 class DeliveryOptions:
     """The knobs of a delivery; a run has one set for all of its tickets.
 
-    :param run: who sends, the same for every try of one task instance, as ``dag/task/run/-1``.
+    :param run: who sends, the same for every try of one task instance, as ``dag/task/run/-1``; cut at 250 characters.
     :param on_unknown: ``fail`` never sends a ticket again that may exist; ``resend`` sends it when no check could tell.
     :param on_change: ``open_again`` opens a second ticket when the content of an opened key changed; ``ignore`` does
         not.
@@ -27,6 +27,9 @@ class DeliveryOptions:
     lease: float = 120.0
     polls: tuple[float, ...] = (1.0, 3.0, 6.0, 10.0, 20.0)
     retry_budget: float = 120.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "run", self.run[:250])
 
     def hold(self, timeout: float) -> float:
         """Return the seconds after which others may take a claim: the lease, and the longest that its last request

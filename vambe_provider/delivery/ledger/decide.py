@@ -56,14 +56,13 @@ def decide(known: Known | None, work: Work, options: DeliveryOptions, *, me: str
         return Decision(Verdict.SEND)
     mine = known.owner is not None and known.owner.startswith(me)
     changed = known.fingerprint != work.fingerprint
-    again = Verdict.CONFLICT if changed else Verdict.DUPLICATE
     match known.state:
         case State.OPENED:
             return _opened(known, options, mine=mine, changed=changed)
         case State.SENDING:
-            return _sending(known, options, now=now, again=again if mine else None)
+            return _sending(known, options, now=now)
         case State.REJECTED if mine:
-            return Decision(again)
+            return Decision(Verdict.CONFLICT if changed else Verdict.DUPLICATE)
         case State.REJECTED if not changed:
             return Decision(Verdict.REJECTED)
         case State.UNKNOWN if mine or options.on_unknown == "fail":
@@ -85,14 +84,12 @@ def _opened(known: Known, options: DeliveryOptions, *, mine: bool, changed: bool
     return Decision(Verdict.OPENED, known.generation)
 
 
-def _sending(known: Known, options: DeliveryOptions, *, now: datetime, again: Verdict | None) -> Decision:
+def _sending(known: Known, options: DeliveryOptions, *, now: datetime) -> Decision:
     left = (known.lease_until - now).total_seconds() if known.lease_until else 0.0
     if left <= 0:
         return Decision(Verdict.CHECK, known.generation)
-    if again is not None:
-        return Decision(again)
     # An earlier try of this very run is most likely dead, but it may only be slow: its lease decides.
-    return Decision(Verdict.WAIT, wait=left) if known.run == options.run else Decision(Verdict.HELD, wait=left)
+    return Decision(Verdict.WAIT if known.run == options.run else Verdict.HELD, wait=left)
 
 
 def resend_token(options: DeliveryOptions) -> str | None:

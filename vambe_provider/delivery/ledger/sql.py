@@ -36,8 +36,8 @@ _PAUSES = (0.05, 0.25, 1.0)
 _PERSON_BUSY = 2.0
 """Seconds after which to ask again for a person to whom another worker is sending."""
 _KNOWN = (
-    ledger.c.ticket_key, ledger.c.state, ledger.c.generation, ledger.c.attempts, ledger.c.run, ledger.c.owner, ledger.c.fingerprint,
-    ledger.c.lease_until, ledger.c.due_at, ledger.c.started_at, ledger.c.ai_contact_id, ledger.c.resent_by,
+    ledger.c.ticket_key, ledger.c.state, ledger.c.generation, ledger.c.attempts, ledger.c.run, ledger.c.owner,
+    ledger.c.fingerprint, ledger.c.lease_until, ledger.c.due_at, ledger.c.started_at, ledger.c.ai_contact_id, ledger.c.resent_by,
 )  # fmt: skip
 
 
@@ -265,7 +265,7 @@ def _retrying(action: Callable[[], T]) -> T:
                 cause = getattr(error, "orig", None) or error
                 raise VambeLedgerError(
                     f"The ledger's database failed with {type(cause).__name__}: {_first_line(cause)}",
-                    fix="Check the ledger's connection and the rights of its user; the next try goes on where this one stopped.",
+                    fix="Check the ledger's connection and its user's rights; the next try goes on where this one stopped.",
                 ) from None
             time.sleep(pause)
     raise AssertionError("unreachable")

@@ -25,6 +25,9 @@ _OUTCOME: dict[str, Any] = {
 }
 _FREE: dict[str, Any] = {"lease_until": None, "person_in_flight": None}
 
+_CLAIMED = ("run", "owner", "lease_until", "fingerprint", "message_hash", "person", "person_in_flight", "resent_by")
+_REJECTED = ("run", "owner", "fingerprint", "error_kind", "error", "updated_at")
+
 SETTLE_OPENED = (
     sa.update(ledger).where(_KEY, ledger.c.generation == sa.bindparam("b_generation")).values({**_OUTCOME, **_FREE})
 )
@@ -41,13 +44,7 @@ RETAKE = (
     .values({
         "state": State.SENDING.value,
         "attempts": ledger.c.attempts + 1,
-        **{
-            name: sa.bindparam(f"v_{name}")
-            for name in (
-                "generation", "run", "owner", "lease_until", "fingerprint", "message_hash", "person", "person_in_flight",
-                "resent_by", "started_at", "updated_at",
-            )
-        },
+        **{name: sa.bindparam(f"v_{name}") for name in (*_CLAIMED, "generation", "started_at", "updated_at")},
     })
 )  # fmt: skip
 """Every claim counts ``attempts`` up, so that of two who read the same row only one finds it as it was."""
@@ -65,11 +62,8 @@ FREE_PERSON = (
 REJECT = (
     sa.update(ledger)
     .where(_KEY, ledger.c.state.in_([State.REJECTED.value, State.FAILED.value]))
-    .values({
-        "state": State.REJECTED.value,
-        **{name: sa.bindparam(f"v_{name}") for name in ("run", "owner", "fingerprint", "error_kind", "error", "updated_at")},
-    })
-)  # fmt: skip
+    .values({"state": State.REJECTED.value, **{name: sa.bindparam(f"v_{name}") for name in _REJECTED}})
+)
 
 Row = dict[str, Any]
 
@@ -119,9 +113,6 @@ def rejected_row(row: Unsendable, run: str, owner: str, now: datetime) -> Row:
 
 def retaken(work: Work, known_state: str, attempts: int, decision: Decision, claimed: Row, started: datetime) -> Row:
     """Return the parameters of ``RETAKE``."""
-    names = (
-        "run", "owner", "lease_until", "fingerprint", "message_hash", "person", "person_in_flight", "resent_by", "updated_at",
-    )  # fmt: skip
     return {
         "b_namespace": work.key.namespace,
         "b_ticket_key": work.key.digest,
@@ -129,7 +120,7 @@ def retaken(work: Work, known_state: str, attempts: int, decision: Decision, cla
         "b_attempts": attempts,
         "v_generation": decision.generation,
         "v_started_at": started,
-        **{f"v_{name}": claimed[name] for name in names},
+        **{f"v_{name}": claimed[name] for name in (*_CLAIMED, "updated_at")},
     }
 
 
@@ -153,9 +144,8 @@ def settled(item: Settlement, now: datetime) -> Row:
 
 def as_update(row: Mapping[str, Any]) -> Row:
     """Return the parameters of ``REJECT`` for a row made by :func:`rejected_row`."""
-    names = ("run", "owner", "fingerprint", "error_kind", "error", "updated_at")
     key = {"b_namespace": row["namespace"], "b_ticket_key": row["ticket_key"]}
-    return key | {f"v_{name}": row[name] for name in names}
+    return key | {f"v_{name}": row[name] for name in _REJECTED}
 
 
 def _row(namespace: str, digest: str, text: str, run: str, owner: str, fingerprint: str, now: datetime) -> Row:
@@ -166,7 +156,7 @@ def _row(namespace: str, digest: str, text: str, run: str, owner: str, fingerpri
         "key_text": text,
         "generation": 0,
         "attempts": 0,
-        "run": run[:250],
+        "run": run,
         "owner": owner,
         "fingerprint": fingerprint,
         "created_at": now,
