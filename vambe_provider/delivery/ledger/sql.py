@@ -35,10 +35,24 @@ _PAUSES = (0.05, 0.25, 1.0)
 """Seconds between the tries of one transaction that met a deadlock, a lock or a lost connection."""
 _PERSON_BUSY = 2.0
 """Seconds after which to ask again for a person to whom another worker is sending."""
-_KNOWN = (
-    ledger.c.ticket_key, ledger.c.state, ledger.c.generation, ledger.c.attempts, ledger.c.run, ledger.c.owner,
-    ledger.c.fingerprint, ledger.c.lease_until, ledger.c.due_at, ledger.c.started_at, ledger.c.ai_contact_id, ledger.c.resent_by,
-)  # fmt: skip
+_KNOWN = tuple(
+    ledger.c[name]
+    for name in (
+        "ticket_key",
+        "state",
+        "generation",
+        "attempts",
+        "run",
+        "owner",
+        "fingerprint",
+        "lease_until",
+        "due_at",
+        "started_at",
+        "ai_contact_id",
+        "resent_by",
+    )  # fmt: skip
+)
+"""The columns of :class:`~vambe_provider.delivery.ledger.decide.Known`, in its order, behind the key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,7 +279,7 @@ def _retrying(action: Callable[[], T]) -> T:
                 cause = getattr(error, "orig", None) or error
                 raise VambeLedgerError(
                     f"The ledger's database failed with {type(cause).__name__}: {_first_line(cause)}",
-                    fix="Check the ledger's connection and its user's rights; the next try goes on where this one stopped.",
+                    fix="Check the ledger's connection and its user's rights; the next try goes on from here.",
                 ) from None
             time.sleep(pause)
     raise AssertionError("unreachable")
