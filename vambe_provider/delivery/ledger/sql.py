@@ -11,7 +11,7 @@ import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
@@ -35,24 +35,7 @@ _PAUSES = (0.05, 0.25, 1.0)
 """Seconds between the tries of one transaction that met a deadlock, a lock or a lost connection."""
 _PERSON_BUSY = 2.0
 """Seconds after which to ask again for a person to whom another worker is sending."""
-_KNOWN = tuple(
-    ledger.c[name]
-    for name in (
-        "ticket_key",
-        "state",
-        "generation",
-        "attempts",
-        "run",
-        "owner",
-        "fingerprint",
-        "lease_until",
-        "due_at",
-        "started_at",
-        "ai_contact_id",
-        "resent_by",
-    )  # fmt: skip
-)
-"""The columns of :class:`~vambe_provider.delivery.ledger.decide.Known`, in its order, behind the key."""
+_KNOWN = [ledger.c[name] for name in ("ticket_key", *(field.name for field in fields(Known)))]
 
 
 @dataclass(frozen=True, slots=True)
