@@ -18,6 +18,8 @@ def get_provider_info() -> dict[str, Any]:
             {"integration-name": "Vambe", "external-doc-url": "https://docs.vambe.me", "tags": ["service"]},
         ],
         "hooks": [{"integration-name": "Vambe", "python-modules": ["vambe_provider.hooks.vambe"]}],
+        "operators": [{"integration-name": "Vambe", "python-modules": ["vambe_provider.operators.vambe"]}],
+        "extra-links": ["vambe_provider.links.vambe.VambeConversationLink"],
         "connection-types": [
             {
                 "connection-type": "vambe",

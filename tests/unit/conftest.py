@@ -26,3 +26,10 @@ def connect(vambe_sandbox: Sandbox) -> Connect:
         return conn_id
 
     return make
+
+
+@pytest.fixture
+def logged(capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> Callable[[], str]:
+    """Return a function that returns all that was logged; Airflow 3 writes past the logging of the standard library."""
+    caplog.set_level("DEBUG")
+    return lambda: "".join(capsys.readouterr()) + caplog.text

@@ -83,6 +83,14 @@ def open_ticket(ticket: OpenTicket, *, phone_id: str | None, channel: str) -> Re
 
     :raises VambeConfigError: without a usable phone id; that of ``whatsapp`` has to be a number.
     """
+    return Request("open the ticket", "POST", open_ticket_path(phone_id=phone_id, channel=channel), body=ticket.body())
+
+
+def open_ticket_path(*, phone_id: str | None, channel: str) -> str:
+    """Return the path to which tickets of a sender are posted.
+
+    :raises VambeConfigError: without a usable phone id; that of ``whatsapp`` has to be a number.
+    """
     if phone_id is None or not str(phone_id).strip():
         raise VambeConfigError(
             "phone_id: no sender is given", fix="Set phone_id in the connection's extra, or pass one."
@@ -93,8 +101,7 @@ def open_ticket(ticket: OpenTicket, *, phone_id: str | None, channel: str) -> Re
             "phone_id: the channel whatsapp needs a numeric id",
             fix="The id of a QR connection belongs to the channel web-whatsapp; a phone number is no id.",
         )
-    path = f"/api/public/ticket/open/{kind}/{_segment(sender, 'phone_id')}"
-    return Request("open the ticket", "POST", path, body=ticket.body())
+    return f"/api/public/ticket/open/{kind}/{_segment(sender, 'phone_id')}"
 
 
 def close_ticket(contact_id: str) -> Request:

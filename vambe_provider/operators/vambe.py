@@ -1,0 +1,239 @@
+"""Open one Vambe ticket, or one for each row of a list."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from vambe_provider.compat import BaseOperator
+from vambe_provider.exceptions import VambeError, VambeValidationError
+from vambe_provider.links.vambe import VambeConversationLink, conversation_url, push_link
+from vambe_provider.operators.common import (
+    DEFAULT_CONNECTION,
+    Stages,
+    check_sender,
+    delivery_options,
+    flag,
+    given,
+    ledger_for,
+    permanent_errors_fail,
+    run_name,
+)
+
+if TYPE_CHECKING:
+    from vambe_provider.compat import Context
+    from vambe_provider.delivery.key import TicketKey
+    from vambe_provider.delivery.model import Result, Work
+    from vambe_provider.hooks.vambe import VambeHook
+
+NAMESPACE = "task"
+"""The set in which the keys of single tickets are unique."""
+
+_HOW_TO_RESEND = (
+    "It was opened before, so nothing was sent. To send it again on purpose, run the task with resend=True, as "
+    'by resend="{{ dag_run.conf.get(\'resend\', False) }}" and a run with the conf {"resend": true}.'
+)
+
+
+class VambeOpenTicketOperator(BaseOperator):
+    """Open one ticket, exactly once.
+
+    Every argument that is text is a template. Values may be native Python types or what a template makes of them: a
+    number for a phone, JSON text for a dict, ``"True"`` for a boolean. Null, an empty text and the text ``None`` mean
+    that a field is not given; only a message has to be left out, since without one Vambe's assistant may write first.
+    All problems of a ticket are named in one error, and nothing is sent.
+
+    Follows https://docs.vambe.me/reference/ticket/open-ticket-web-whatsapp.
+
+    On a task retry, and when the task is cleared, the ticket is not sent again: the ledger knows it (see
+    ``ledger_conn_id``), and what may have been sent is looked up in Vambe first.
+
+    :param to_phone_number: number with country code, or without one when the connection has a ``default_region``.
+    :param stage: where the ticket starts: ``Support / New``, ``New``, or the id.
+    :param contact_name: full name of the contact.
+    :param email: e-mail address of the contact; Airflow's own mails about this task go to the ``email`` of
+        ``default_args``, as for any task, and never here. In a mapped task, give it in ``ticket``.
+    :param contact_metadata: facts about the person; values are sent as text, nulls are left out.
+    :param ticket_metadata: facts about this ticket; likewise.
+    :param integration_data: ids in other systems; likewise.
+    :param message: the first message: a text, or ``{content, templateId, ai_generated}``. None sends none.
+    :param ticket: the whole request as one dict, from an XCom for instance. Fields that are also given on their own
+        win; of the three metadata objects, only the names that are given.
+    :param phone_id: the sender; default the connection's.
+    :param channel: ``web-whatsapp`` or ``whatsapp``; default the connection's.
+    :param vambe_conn_id: the connection, of the type ``vambe``.
+    :param ticket_key: what makes this ticket the same one in every try, as ``order-late/{{ params.order_id }}``; one
+        key is one ticket for ever. Default: Dag, task, run and map index. Put no personal data in it.
+    :param ledger_conn_id: database connection in which opened tickets are remembered, in the table
+        ``vambe_ticket_ledger``. Without one, Airflow 3.3 and newer remember in the task's state store; on older
+        versions a second try looks in Vambe for what the first one did.
+    :param on_unknown: what to do with a ticket that may exist when no check can tell: ``fail`` leaves it to a person,
+        ``resend`` sends it again.
+    :param dry_run: check everything, send nothing, and answer ``dry_run``.
+    :param resend: open the ticket again although it is open, once per run; a boolean or a template.
+    :return: ``{"ai_contact_id", "ticket_key", "outcome", "stage_id", "link"}``; the outcome is ``opened``,
+        ``already_opened``, ``reconciled`` or ``dry_run``.
+    :raises AirflowFailException: when a retry could not change anything: wrong data, a refused request, a wrong key, or
+        a ticket of which nobody can tell whether it exists.
+    :raises VambeError: when a retry may work.
+    """
+
+    # What Airflow's base class calls `email` and `dry_run` is something else, so these two have other names inside.
+    template_fields = (
+        "to_phone_number",
+        "stage",
+        "contact_name",
+        "contact_email",
+        "contact_metadata",
+        "ticket_metadata",
+        "integration_data",
+        "message",
+        "ticket",
+        "phone_id",
+        "channel",
+        "vambe_conn_id",
+        "ticket_key",
+        "ledger_conn_id",
+        "on_unknown",
+        "validate_only",
+        "resend",
+    )
+    template_fields_renderers = {
+        "contact_metadata": "json",
+        "ticket_metadata": "json",
+        "integration_data": "json",
+        "ticket": "json",
+    }
+    operator_extra_links = (VambeConversationLink(),)
+    ui_color = "#dcf8c6"
+
+    def __init__(
+        self,
+        *,
+        to_phone_number: str | int | None = None,
+        stage: str | None = None,
+        contact_name: str | None = None,
+        email: str | None = None,
+        contact_metadata: Mapping[str, Any] | str | None = None,
+        ticket_metadata: Mapping[str, Any] | str | None = None,
+        integration_data: Mapping[str, Any] | str | None = None,
+        message: Mapping[str, Any] | str | None = None,
+        ticket: Mapping[str, Any] | str | None = None,
+        phone_id: str | None = None,
+        channel: str | None = None,
+        vambe_conn_id: str = DEFAULT_CONNECTION,
+        ticket_key: str | None = None,
+        ledger_conn_id: str | None = None,
+        on_unknown: str = "fail",
+        dry_run: bool | str = False,
+        resend: bool | str = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.to_phone_number = to_phone_number
+        self.stage = stage
+        self.contact_name = contact_name
+        # Airflow fills an argument of this name from default_args too, where it is who gets mails about failures.
+        self.contact_email = None if email == (kwargs.get("default_args") or {}).get("email") else email
+        self.contact_metadata = contact_metadata
+        self.ticket_metadata = ticket_metadata
+        self.integration_data = integration_data
+        self.message = message
+        self.ticket = ticket
+        self.phone_id = phone_id
+        self.channel = channel
+        self.vambe_conn_id = vambe_conn_id
+        self.ticket_key = ticket_key
+        self.ledger_conn_id = ledger_conn_id
+        self.on_unknown = on_unknown
+        self.validate_only = dry_run
+        self.resend = resend
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Open the ticket, or find that it is open."""
+        from vambe_provider.hooks.vambe import VambeHook
+
+        conn_id = given(self.vambe_conn_id) or DEFAULT_CONNECTION
+        with permanent_errors_fail(), VambeHook(conn_id) as hook:
+            return self._open(hook, context)
+
+    def _open(self, hook: VambeHook, context: Context) -> dict[str, Any]:
+        from vambe_provider.delivery.model import Outcome, Result
+        from vambe_provider.delivery.one import deliver_one
+
+        run = run_name(context, task_id=self.task_id)
+        options = delivery_options(run=run, on_unknown=self.on_unknown, resend=self.resend)
+        stages = Stages(hook)
+        sender = {"phone_id": given(self.phone_id), "channel": given(self.channel)}
+        work = self._work(hook, stages, run, sender)
+        if flag(self.validate_only, name="dry_run"):
+            result = Result(Outcome.DRY_RUN, work.key)
+        else:
+            with ledger_for(given(self.ledger_conn_id), context) as ledger:
+                result = deliver_one(work, ledger=ledger, settings=hook.settings, options=options, **sender)
+        if result.error is not None:
+            raise result.error
+        self._log_outcome(result)
+        link = self._link(hook, stages, work.ticket.stage_id, result.ai_contact_id)
+        push_link(context, link)
+        return {
+            "ai_contact_id": result.ai_contact_id,
+            "ticket_key": result.key.digest,
+            "outcome": result.outcome.value,
+            "stage_id": work.ticket.stage_id,
+            "link": link,
+        }
+
+    def _work(self, hook: VambeHook, stages: Stages, run: str, sender: dict[str, Any]) -> Work:
+        from vambe_provider.delivery.prepare import prepare_ticket
+        from vambe_provider.operators.request import merged_request
+
+        check_sender(hook.settings, **sender)
+        fields = {
+            "to_phone_number": self.to_phone_number,
+            "stage": self.stage,
+            "contact_name": self.contact_name,
+            "email": self.contact_email,
+            "contact_metadata": self.contact_metadata,
+            "ticket_metadata": self.ticket_metadata,
+            "integration_data": self.integration_data,
+            "message": self.message,
+        }
+        request, problems = merged_request(self.ticket, fields)
+        key = _key(str(given(self.ticket_key) or run), request)
+        try:
+            work = prepare_ticket(
+                request, key=key, settings=hook.settings, resolve_stage=stages.id_of, where="the ticket", **sender
+            )
+        except VambeValidationError as error:
+            problems += error.problems
+        if problems:
+            raise VambeValidationError(problems, fix="Correct the arguments of the task or the data behind them.")
+        return work
+
+    def _log_outcome(self, result: Result) -> None:
+        self.log.info("Ticket %s: %s", result.key.text, result.outcome.value.replace("_", " "))
+        if result.outcome == "already_opened":
+            self.log.info(_HOW_TO_RESEND)
+
+    def _link(self, hook: VambeHook, stages: Stages, stage_id: str, ai_contact_id: str | None) -> str | None:
+        """Return the address of the conversation; a link is a convenience and never fails a task."""
+        if ai_contact_id is None:
+            return None
+        try:
+            pipeline_id = stages.find(stage_id).pipeline_id
+        except VambeError as error:
+            self.log.info("No link to the conversation: %s", error.message)
+            return None
+        app_url = hook.settings.app_url
+        return conversation_url(app_url=app_url, pipeline_id=str(pipeline_id), ai_contact_id=ai_contact_id)
+
+
+def _key(name: str, request: Mapping[str, Any]) -> TicketKey:
+    """Return the key of a single ticket; personal data in its name is not readable in logs and in the ledger."""
+    from vambe_provider.delivery.key import TicketKey, named_key, ticket_key
+
+    personal = [str(request.get(field) or "") for field in ("to_phone_number", "email", "contact_name")]
+    key = named_key(NAMESPACE, name)
+    shown = ticket_key(NAMESPACE, {"ticket": name}, personal=personal).text
+    return TicketKey(key.namespace, key.digest, shown.removeprefix("ticket="))
