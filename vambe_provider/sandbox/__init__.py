@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from vambe_provider.sandbox.config import SandboxConfig as SandboxConfig
     from vambe_provider.sandbox.faults import Fault as Fault
-    from vambe_provider.sandbox.server import Sandbox as Sandbox
+    from vambe_provider.sandbox.handle import Sandbox as Sandbox
     from vambe_provider.sandbox.server import running_sandbox as running_sandbox
 
-_HOMES = {"Fault": "faults", "Sandbox": "server", "SandboxConfig": "config", "running_sandbox": "server"}
+_HOMES = {"Fault": "faults", "Sandbox": "handle", "SandboxConfig": "config", "running_sandbox": "server"}
 __all__ = ["Fault", "Sandbox", "SandboxConfig", "running_sandbox"]
 
 

@@ -7,11 +7,14 @@ import asyncio
 import json
 import signal
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vambe_provider.sandbox.config import DEFAULT_API_KEY, SandboxConfig
-from vambe_provider.sandbox.server import Sandbox, serve
+from vambe_provider.sandbox.server import serve
 from vambe_provider.sandbox.storage import StateFileError
+
+if TYPE_CHECKING:
+    from vambe_provider.sandbox.handle import Sandbox
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -9,7 +9,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vambe_provider.sandbox.server import Sandbox
+    from vambe_provider.sandbox.handle import Sandbox
 
 
 @pytest.fixture(scope="session")
