@@ -139,16 +139,17 @@ class Calls:
 
     def get_messages(self, contact_id: str, *, max_pages: int) -> Steps[list[ChatMessage]]:
         """Read up to ``max_pages`` pages of messages, sorted by time."""
-        found: list[ChatMessage] = []
-        seen: set[str] = set()
-        for page in range(1, max_pages + 1):
-            messages, more = yield from self.call(requests.get_messages(contact_id, page=page), Reader.messages)
-            new = [message for message in messages if message.id is None or message.id not in seen]
-            seen.update(message.id for message in new if message.id is not None)
-            found += new
+        pages: list[list[ChatMessage]] = []
+        seen: set[str | None] = {None}
+        for number in range(1, max_pages + 1):
+            page, more = yield from self.call(requests.get_messages(contact_id, page=number), Reader.messages)
+            # A message that arrives in between moves the others to the next page.
+            new = [message for message in page if message.id is None or message.id not in seen]
+            seen.update(message.id for message in new)
+            pages.append(new)
             if not more or not new:
                 break
-        return in_order(found)
+        return in_order(pages)
 
 
 class ContactPages:
@@ -179,15 +180,22 @@ class ContactPages:
         return new
 
 
-def in_order(messages: list[ChatMessage]) -> list[ChatMessage]:
-    """Return messages with the newest last; unless all of them say when they were written, in the order in which they
-    came.
+def in_order(pages: list[list[ChatMessage]]) -> list[ChatMessage]:
+    """Return the messages of all pages with the newest last.
+
+    Nothing says whether the first page is the newest or the oldest, so the times decide; without them the order stays.
+
+    :param pages: each in the order of time.
     """
+    messages = [message for page in pages for message in page]
     times = [_moment(message.created_at) for message in messages]
-    if any(moment is None for moment in times):
+    known = [moment for moment in times if moment is not None]
+    if len(known) < len(messages) or not known:
         return messages
-    ranked = sorted(enumerate(times), key=lambda item: (item[1] or datetime.min.replace(tzinfo=UTC), item[0]))
-    return [messages[index] for index, _ in ranked]
+    if known[0] > known[-1]:  # so that messages of the same moment stay in their order
+        return in_order(pages[::-1])
+    ranked = sorted(range(len(messages)), key=lambda index: known[index])
+    return [messages[index] for index in ranked]
 
 
 def _moment(text: str | None) -> datetime | None:

@@ -1,0 +1,220 @@
+"""What each reply and each fault means, from one table for both clients: the error's kind, and whether anything was
+sent.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.contract.given import EMAIL, KEY, OPENED, PHONE, TEXT, TICKET, settings_for
+from tests.contract.wire import Step, WireServer, drip, hang, raw, reply, reset
+from vambe_provider.api import OpenedTicket
+from vambe_provider.exceptions import (
+    VambeAuthError,
+    VambeConfigError,
+    VambeError,
+    VambeMaybeSentError,
+    VambeRateLimitError,
+    VambeReadError,
+    VambeRefusedError,
+)
+
+if TYPE_CHECKING:
+    from tests.contract.conftest import Run
+
+NEST = json.dumps({"statusCode": 400, "message": ["stage_id must be a UUID"], "error": "Bad Request"})
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+
+
+@dataclass(frozen=True)
+class Case:
+    """What the server does, and the error that opening a ticket then raises; ``reading`` is that of a read."""
+
+    name: str
+    step: Step
+    opening: type[VambeError] | None
+    reading: type[VambeError] | None = None
+    says: str = ""
+    retry_after: float | None = None
+
+
+def body(value: Any) -> str:
+    return json.dumps(value)
+
+
+MAYBE, READ, REFUSED, CONFIG = VambeMaybeSentError, VambeReadError, VambeRefusedError, VambeConfigError
+LIMIT = VambeRateLimitError
+LONG_AGO = "Wed, 21 Oct 2015 07:28:00 GMT"
+
+CASES = [
+    # Successes, and replies that look like one.
+    Case("200", reply(OPENED), None, READ),
+    Case("201", reply(OPENED, status="201 Created"), None, READ),
+    Case("no reason phrase", raw(HEAD.replace(b" OK", b" ") + b"\r\n" + OPENED.encode()), None, READ),
+    Case("chunked", raw(CHUNKED + f"{len(OPENED):x}\r\n{OPENED}\r\n0\r\n\r\n".encode()), None, READ),
+    Case("gzip that nobody asked for", reply(gzip.compress(OPENED.encode()), Content_Encoding="gzip"), None, READ),
+    Case("ends with the connection", raw(HEAD + b"\r\n" + OPENED.encode()), None, READ),
+    Case("more fields", reply(body({"aiContactId": "c", "status": "ok", "ticket": None})), None, READ),
+    Case("204", raw(b"HTTP/1.1 204 No Content\r\n\r\n", close=False), MAYBE, READ, says="not JSON"),
+    Case("empty 200", reply(), MAYBE, READ, says="not JSON"),
+    Case(
+        "HTML with 200",
+        reply("<html><title>Log in to the hotel</title></html>"),
+        MAYBE,
+        READ,
+        says="Log in to the hotel",
+    ),
+    Case("half of a JSON text", reply(OPENED[:20]), MAYBE, READ, says="not JSON"),
+    Case("no contact id", reply(body({"status": "ok"})), MAYBE, READ, says="aiContactId"),
+    Case("null contact id", reply(body({"status": "ok", "aiContactId": None})), MAYBE, READ, says="aiContactId"),
+    Case("empty contact id", reply(body({"status": "ok", "aiContactId": " "})), MAYBE, READ, says="aiContactId"),
+    Case("no status", reply(body({"aiContactId": "c"})), MAYBE, READ, says="does not say ok"),
+    Case("pending", reply(body({"aiContactId": "c", "status": "pending"})), MAYBE, READ, says="does not say ok"),
+    Case("success false", reply(body({"success": False, "message": "no sender"})), MAYBE, READ, says="no sender"),
+    Case("ok false", reply(body({"ok": False, "aiContactId": "c", "status": "ok"})), MAYBE, READ),
+    Case("status failed", reply(body({"aiContactId": "c", "status": "failed"})), MAYBE, READ),
+    Case(
+        "status inside of data",
+        reply(body({"status": "ok", "aiContactId": "c", "data": {"status": "REJECTED"}})),
+        MAYBE,
+        READ,
+    ),
+    Case(
+        "error set",
+        reply(body({"aiContactId": "c", "status": "ok", "error": "queue full"})),
+        MAYBE,
+        READ,
+        says="queue full",
+    ),
+    Case("a text", reply('"ok"'), MAYBE, READ),
+    Case("deep nesting", reply("[" * 100_000), MAYBE, READ),
+    Case("over 1 MiB", reply(b'{"status":"ok","aiContactId":"c"}' + b" " * 1024 * 1024), MAYBE, READ, says="1 MiB"),
+    Case("a zip bomb", reply(gzip.compress(b" " * 50_000_000), Content_Encoding="gzip"), MAYBE, READ, says="not JSON"),
+    Case("broken gzip", reply(b"\x1f\x8bnonsense", Content_Encoding="gzip"), MAYBE, READ),
+    # Refusals: Vambe read it and said no.
+    Case("400", reply(NEST, status="400 Bad Request"), REFUSED, REFUSED, says="stage_id must be a UUID"),
+    Case("400, body cut", raw(b"HTTP/1.1 400 Bad\r\nContent-Length: 900\r\n\r\n{"), REFUSED, REFUSED),
+    Case("401", reply(status="401 Unauthorized"), VambeAuthError, VambeAuthError, says="API key"),
+    Case("403", reply(status="403 Forbidden"), VambeAuthError, VambeAuthError, says="API key"),
+    Case("404", reply(NEST, status="404 Not Found"), REFUSED, REFUSED, says="phone_id"),
+    Case("409", reply(status="409 Conflict"), REFUSED, REFUSED),
+    Case("413", reply(status="413 Too Large"), REFUSED, REFUSED, says="smaller"),
+    Case("422", reply(status="422 Unprocessable"), REFUSED, REFUSED),
+    Case("408", reply(status="408 Request Timeout"), MAYBE, READ),
+    Case("499", reply(status="499 Client Closed"), MAYBE, READ),
+    # Turned away: safe to repeat.
+    Case("429 with seconds", reply(status="429 Slow", Retry_After="0"), LIMIT, LIMIT, retry_after=0.0),
+    Case("429 with a past date", reply(status="429 Slow", Retry_After=LONG_AGO), LIMIT, LIMIT, retry_after=0.0),
+    Case("429 without a header", reply(status="429 Slow"), LIMIT, LIMIT),
+    Case("429 with nonsense", reply(status="429 Slow", Retry_After="nan"), LIMIT, LIMIT),
+    # Nobody can tell.
+    Case("500", reply(NEST, status="500 Internal Server Error"), MAYBE, READ),
+    Case(
+        "502 with a page",
+        reply("<html><head><title>502 Bad Gateway</title>", status="502 Bad Gateway"),
+        MAYBE,
+        READ,
+        says="502 Bad Gateway",
+    ),
+    Case("503", reply(status="503 Unavailable", Retry_After="0"), MAYBE, READ, retry_after=0.0),
+    Case("520", reply(status="520 Unknown"), MAYBE, READ),
+    # Redirects are never followed.
+    Case(
+        "301",
+        reply(status="301 Moved", Location="https://elsewhere.example/x?key=1"),
+        CONFIG,
+        CONFIG,
+        says="https://elsewhere.example,",
+    ),
+    Case("307", reply(status="307 Temporary", Location="//["), CONFIG, CONFIG),
+    Case("308", reply(status="308 Permanent"), CONFIG, CONFIG),
+    Case("302", reply(status="302 Found", Location="/login"), MAYBE, CONFIG),
+    Case("303", reply(status="303 See Other", Location="/x"), MAYBE, CONFIG),
+    # The connection breaks after the request.
+    Case("closed without a reply", raw(b""), MAYBE, READ),
+    Case("reset without a reply", reset(), MAYBE, READ),
+    Case("half a status line", raw(b"HTTP/1."), MAYBE, READ),
+    Case("not HTTP", raw(b"SSH-2.0-OpenSSH_9.2\r\n\r\n"), MAYBE, READ),
+    Case("half of the headers", raw(HEAD), MAYBE, READ),
+    Case(
+        "half of the body",
+        raw(HEAD + b"Content-Length: 70\r\n\r\n" + OPENED[:30].encode()),
+        MAYBE,
+        READ,
+        says="cut off",
+    ),
+    Case("half of the chunks", raw(CHUNKED + b"46\r\n{"), MAYBE, READ, says="cut off"),
+    Case("broken chunks", raw(CHUNKED + b"zz\r\n{"), MAYBE, READ),
+    Case("silence", hang(), MAYBE, READ),
+    Case("a body that never ends", drip(HEAD + b"Content-Length: 9000\r\n\r\n"), MAYBE, READ),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_what_a_reply_to_a_post_means(case: Case, run: Run, wire: WireServer) -> None:
+    wire.steps = [case.step]
+    (result,) = run(settings_for(wire), lambda client: client.open_ticket(TICKET))
+    if case.opening is None:
+        assert isinstance(result, OpenedTicket), result
+        assert result.ai_contact_id in OPENED
+    else:
+        assert type(result) is case.opening, result
+        assert result.sent == ("maybe" if case.opening is MAYBE else "no")
+        assert case.says in str(result)
+        assert result.retry_after == case.retry_after
+        for secret in (KEY, PHONE[1:], EMAIL, TEXT, "Rodriguez"):
+            assert secret not in str(result)
+    assert len(wire.seen) == 1, "a POST is never repeated"
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_what_a_reply_to_a_read_means(case: Case, run: Run, wire: WireServer) -> None:
+    wire.steps = [case.step]
+    (result,) = run(settings_for(wire), lambda client: client.search_contacts(phone=PHONE, email=EMAIL))
+    assert type(result) is case.reading, result
+    assert result.sent == "no"
+    # What another try may mend is tried again; a refusal and a setting that is wrong are not.
+    repeatable = case.reading in (READ, VambeRateLimitError)
+    assert len(wire.seen) >= 3 if repeatable else len(wire.seen) == 1
+    for secret in (KEY, PHONE[1:], EMAIL):
+        assert secret not in str(result)
+
+
+def test_a_read_succeeds_when_a_later_try_does(run: Run, wire: WireServer) -> None:
+    wire.steps = [reply(status="503 Unavailable"), reset(), reply('[{"id": "c1", "phone": null}]')]
+    (found,) = run(settings_for(wire), lambda client: client.search_contacts(phone="5678"))
+    assert [contact.id for contact in found] == ["c1"]
+
+
+def test_a_read_does_not_wait_longer_than_its_cap(run: Run, wire: WireServer) -> None:
+    wire.steps = [reply(status="429 Slow", Retry_After="3000")]
+    (error,) = run(settings_for(wire), lambda client: client.get_pipelines())
+    assert (type(error), error.retry_after, len(wire.seen)) == (VambeRateLimitError, 3000.0, 1)
+
+
+def test_a_connection_that_dies_under_a_post_is_no_reason_to_send_it_again(run: Run, wire: WireServer) -> None:
+    wire.steps = [reply(OPENED), raw(b""), reply(OPENED)]
+    first, second = run(settings_for(wire), *[lambda client: client.open_ticket(TICKET)] * 2)
+    assert isinstance(first, OpenedTicket)
+    assert type(second) is VambeMaybeSentError
+    assert [seen.connection for seen in wire.seen] == [1, 1], "the kept connection was used, and nothing followed"
+
+
+def test_a_connection_that_the_server_closed_is_not_used_again(run: Run, wire: WireServer) -> None:
+    wire.steps = [reply(OPENED, close=True, Connection="close")]
+    results = run(settings_for(wire), *[lambda client: client.open_ticket(TICKET)] * 2)
+    assert [type(result) for result in results] == [OpenedTicket, OpenedTicket]
+    assert [seen.connection for seen in wire.seen] == [1, 2]
+
+
+def test_a_reply_that_is_too_long_does_not_spoil_the_next_call(run: Run, wire: WireServer) -> None:
+    wire.steps = [reply(b"x" * (3 * 1024 * 1024)), reply(OPENED)]
+    first, second = run(settings_for(wire, timeout=5), *[lambda client: client.open_ticket(TICKET)] * 2)
+    assert type(first) is VambeMaybeSentError
+    assert isinstance(second, OpenedTicket)

@@ -1,0 +1,147 @@
+"""Failures before the request leaves, and what the environment may and may not change."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from typing import TYPE_CHECKING
+
+import pytest
+import trustme
+
+from tests.contract.given import OPENED, TICKET, settings_for
+from tests.contract.wire import WireServer, closed_port, raw, reply, running_wire
+from vambe_provider.api import AsyncVambeClient, ConnectionSettings, OpenedTicket
+from vambe_provider.exceptions import VambeConfigError, VambeMaybeSentError, VambeNotSentError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.contract.conftest import Run
+
+
+def settings_of(url: str) -> ConnectionSettings:
+    return ConnectionSettings(api_key="k", base_url=url, phone_id="qr-main", timeout=5)
+
+
+@pytest.fixture
+def untrusted() -> Iterator[WireServer]:
+    """A TLS server whose certificate nobody here trusts."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
+    with running_wire(tls=context) as server:
+        server.steps = [reply(OPENED)]
+        yield server
+
+
+@pytest.fixture
+def full_backlog() -> Iterator[int]:
+    """A port on which connections are neither accepted nor refused."""
+    listener = socket.create_server(("127.0.0.1", 0), backlog=0)
+    port = listener.getsockname()[1]
+    waiting = [socket.socket() for _ in range(4)]
+    for one in waiting:
+        one.setblocking(False)
+        one.connect_ex(("127.0.0.1", port))
+    yield port
+    for one in [listener, *waiting]:
+        one.close()
+
+
+def test_nobody_listens(run: Run) -> None:
+    (error,) = run(settings_of(f"http://127.0.0.1:{closed_port()}"), lambda client: client.open_ticket(TICKET))
+    assert (type(error), error.sent) == (VambeNotSentError, "no")
+    assert "no connection to 127.0.0.1" in str(error)
+    assert "host and port" in str(error)
+
+
+def test_unknown_host(run: Run) -> None:
+    (error,) = run(settings_of("https://vambe.invalid"), lambda client: client.open_ticket(TICKET))
+    assert type(error) is VambeNotSentError
+    assert "the host name vambe.invalid is not known" in str(error)
+
+
+def test_untrusted_certificate(run: Run, untrusted: WireServer) -> None:
+    url = untrusted.url.replace("http:", "https:")
+    (error,) = run(settings_of(url), lambda client: client.open_ticket(TICKET))
+    assert type(error) is VambeNotSentError
+    assert "no trusted TLS connection to 127.0.0.1" in str(error)
+    assert untrusted.seen == []
+
+
+def test_tls_to_a_port_that_speaks_plain_http(run: Run) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        import threading
+
+        def answer() -> None:
+            conversation, _ = listener.accept()
+            with conversation:
+                conversation.recv(1000)
+                conversation.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        url = f"https://127.0.0.1:{listener.getsockname()[1]}"
+        (error,) = run(settings_of(url), lambda client: client.open_ticket(TICKET))
+        thread.join(10)
+    assert type(error) is VambeNotSentError
+    assert "no trusted TLS connection" in str(error)
+
+
+def test_nobody_accepts(run: Run, full_backlog: int) -> None:
+    settings = ConnectionSettings(api_key="k", base_url=f"http://127.0.0.1:{full_backlog}", phone_id="p", timeout=0.4)
+    (error,) = run(settings, lambda client: client.open_ticket(TICKET))
+    assert (type(error), error.sent) == (VambeNotSentError, "no")
+
+
+def test_no_free_connection_is_not_sent(wire: WireServer) -> None:
+    release = asyncio.Event()
+
+    async def slowly(writer: asyncio.StreamWriter) -> None:
+        release.set()
+        await writer.wait_closed()
+
+    wire.steps = [slowly]
+
+    async def main() -> list[object]:
+        async with AsyncVambeClient(settings_for(wire, timeout=0.6), max_connections=1) as client:
+            return await asyncio.gather(*(client.open_ticket(TICKET) for _ in range(2)), return_exceptions=True)
+
+    kinds = {type(result) for result in asyncio.run(main())}
+    assert kinds == {VambeMaybeSentError, VambeNotSentError}
+    assert len(wire.seen) == 1
+
+
+def test_proxy_of_the_environment_is_used_for_a_remote_host(
+    run: Run, wire: WireServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", wire.url)
+    wire.steps = [raw(b"HTTP/1.1 403 Forbidden\r\n\r\n")]
+    (error,) = run(settings_of("https://vambe.invalid"), lambda client: client.open_ticket(TICKET))
+    assert type(error) is VambeNotSentError, "a proxy that does not connect has passed on nothing"
+    assert "proxy" in str(error)
+    assert [(seen.method, seen.target) for seen in wire.seen] == [("CONNECT", "vambe.invalid:443")]
+    assert "x-api-key" not in wire.seen[0].headers
+
+
+def test_a_loopback_host_needs_no_proxy(run: Run, wire: WireServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{closed_port()}")
+    wire.steps = [reply(OPENED)]
+    (result,) = run(settings_for(wire), lambda client: client.open_ticket(TICKET))
+    assert isinstance(result, OpenedTicket)
+
+
+def test_no_proxy_is_respected(run: Run, wire: WireServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALL_PROXY", wire.url.removeprefix("http://"))
+    monkeypatch.setenv("NO_PROXY", ".invalid")
+    (error,) = run(settings_of("https://vambe.invalid"), lambda client: client.open_ticket(TICKET))
+    assert "the host name vambe.invalid is not known" in str(error)
+    assert wire.seen == []
+
+
+def test_an_unusable_proxy_is_named_at_once(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALL_PROXY", "socks5://user:secret@127.0.0.1:1080")
+    with pytest.raises(VambeConfigError, match="neither http nor https") as caught:
+        run(settings_of("https://vambe.invalid"))
+    assert "secret" not in str(caught.value)
