@@ -73,10 +73,10 @@ class SqlLedger:
     def __init__(self, engine: sa.engine.Engine, *, create: bool = True) -> None:
         self._insert = statements.insert_ignoring_known(engine.dialect.name)
         self._engine = engine
-        _tune(engine)
+        tune(engine)
         self._me = uuid4().hex[:16]
         self._counter = itertools.count()
-        _retrying(lambda: ensure_table(engine, create=create))
+        retrying(lambda: ensure_table(engine, create=create))
 
     def close(self) -> None:
         """Give the connections back."""
@@ -93,7 +93,7 @@ class SqlLedger:
                     _answer(tx, work, row, decide(row, work, options, me=self._me, now=tx.now)) for work, row in found
                 ]
 
-        return _retrying(read)
+        return retrying(read)
 
     def exchange(
         self, settle: Sequence[Settlement], claim: Sequence[Work], options: DeliveryOptions, lease: float
@@ -109,7 +109,7 @@ class SqlLedger:
                 terms = _Terms(options, owner, tx.now + timedelta(seconds=lease), expires)
                 return self._claim(tx, claim, terms) if claim else []
 
-        return _retrying(write)
+        return retrying(write)
 
     def reject(self, rows: Sequence[Unsendable], options: DeliveryOptions) -> list[Outcome]:
         """Record rows that validation refused, and say what they are; a row whose ticket is open stays open."""
@@ -128,7 +128,7 @@ class SqlLedger:
                 )
                 return set(tx.connection.scalars(opened))
 
-        opened = _retrying(write) if keyed else set()
+        opened = retrying(write) if keyed else set()
         return [
             Outcome.ALREADY_OPENED if row.key is not None and row.key.digest in opened else Outcome.REJECTED
             for row in rows
@@ -149,7 +149,7 @@ class SqlLedger:
                     for contact, evidence, started, state, message in rows
                 ]
 
-        return _retrying(read)
+        return retrying(read)
 
     def _settle(self, tx: _Transaction, settlements: Sequence[Settlement]) -> None:
         for statement, items in (
@@ -246,7 +246,7 @@ def _answer(tx: _Transaction, work: Work, row: Known | None, decision: Decision,
     )
 
 
-def _retrying(action: Callable[[], T]) -> T:
+def retrying(action: Callable[[], T]) -> T:
     """Run a transaction, again when it met a deadlock or lost its connection.
 
     :raises VambeLedgerError: when it fails each time. The text names the kind of the database's error and not its
@@ -273,7 +273,7 @@ def _first_line(error: BaseException) -> str:
     return lines[0][:200] if lines else "no text"
 
 
-def _tune(engine: sa.engine.Engine) -> None:
+def tune(engine: sa.engine.Engine) -> None:
     """Give every connection of this engine the transactions that the ledger needs."""
     match engine.dialect.name:
         case "sqlite":
