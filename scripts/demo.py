@@ -204,19 +204,18 @@ def prepare(console: Console, folder: Path, children: Processes) -> Demo:
     """Build the warehouse, start the local Vambe, and make Airflow's database."""
     empty(folder)
     warehouse, home = folder / "warehouse.sqlite", folder / "airflow"
-    env = environment(home, sandbox_url="http://127.0.0.1", warehouse=warehouse)
+    sandbox = start_sandbox(children, folder=folder, latency_ms=LATENCY_MS)
+    env = environment(home, sandbox_url=sandbox, warehouse=warehouse)
     migration = migrate(children, env=env, log=folder / "airflow.log")
-    sandbox = start_sandbox(children, env=env, folder=folder, latency_ms=LATENCY_MS)
     planted = build(warehouse)
     with console.status("Airflow makes its database ..."):
         migration.wait()
     if migration.returncode != 0:
         raise SystemExit(f"airflow db migrate failed; the log is {shown(folder / 'airflow.log')}")
-    env = environment(home, sandbox_url=sandbox, warehouse=warehouse)
-    console.print(f"  Warehouse  {shown(warehouse)}, a shop with 6,000 orders in five countries")
-    console.print(f"  Vambe      a local one, {sandbox}, which answers after {LATENCY_MS} ms and messages nobody")
-    console.print(f"  Airflow    {version('apache-airflow')}, with the Dag {DAG_ID} of example_dags/late_orders.py")
-    console.print("  Pace       the connection says rate=none; the default for a real phone is 10 tickets a minute\n")
+    console.print(f"  Warehouse  {shown(warehouse)}: 6,000 orders in five countries")
+    console.print(f"  Vambe      a local one that messages nobody, {LATENCY_MS} ms a request")
+    console.print(f"  Airflow    {version('apache-airflow')}, the Dag {DAG_ID} (example_dags/late_orders.py)")
+    console.print("  Pace       rate=none in the connection; a real phone gets 10 tickets a minute\n")
     return Demo(console, folder, children, env, sandbox, planted)
 
 
@@ -224,16 +223,13 @@ def show_places(demo: Demo, *, kept: bool) -> None:
     """Print where to look further."""
     warehouse, state = shown(demo.folder / "warehouse.sqlite"), shown(demo.folder / "sandbox.sqlite")
     demo.console.print("[bold]Where to look[/]")
-    demo.console.print(
-        f"  The ledger, with no number and no message in it: the table vambe_ticket_ledger in {warehouse}"
-    )
+    demo.console.print(f"  The ledger: the table vambe_ticket_ledger in {warehouse}")
     if kept:
-        demo.console.print(f"  The tickets in Vambe: {demo.sandbox}/__sandbox__/tickets?limit=5")
+        demo.console.print(f"  The tickets in Vambe: {demo.sandbox}")
     else:
-        demo.console.print("  The tickets in Vambe (then http://127.0.0.1:8700/__sandbox__/tickets?limit=5):")
-        demo.console.print(
-            f"    {shown(Path(sys.executable))} -m vambe_provider.sandbox --state {state}", soft_wrap=True
-        )
+        command = f"{shown(Path(sys.executable))} -m vambe_provider.sandbox --state {state}"
+        demo.console.print("  The tickets in Vambe, at http://127.0.0.1:8700 after this command:")
+        demo.console.print(f"    {command}", soft_wrap=True)
     demo.console.print(f"  Airflow's log: {shown(demo.log)}")
     demo.console.print("  The same in Airflow's web pages: make ui\n")
 

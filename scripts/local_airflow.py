@@ -23,28 +23,34 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLE_DAGS = ROOT / "example_dags"
 SANDBOX_KEY = "sandbox-key"
-_AIRFLOW = "AIRFLOW_"
+
+
+def plain_environment() -> dict[str, str]:
+    """Return this process's variables without any setting of another Airflow, and with this Python's programs first."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW_")}
+    # Airflow starts twice as slowly without bytecode.
+    kept.pop("PYTHONDONTWRITEBYTECODE", None)
+    return kept | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{kept.get('PATH', '')}"}
 
 
 def environment(home: Path, *, sandbox_url: str, warehouse: Path) -> dict[str, str]:
     """Return the variables of a process with an Airflow in ``home`` and the two connections of the example Dags.
 
     :param home: AIRFLOW_HOME.
-    :param sandbox_url: where the local Vambe listens.
+    :param sandbox_url: where the local Vambe listens, as ``http://127.0.0.1:8700``.
     :param warehouse: the SQLite file behind the connection ``warehouse``.
     """
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(_AIRFLOW)}
-    # Airflow starts twice as slowly without bytecode.
-    kept.pop("PYTHONDONTWRITEBYTECODE", None)
+    host, _, port = sandbox_url.rpartition(":")
     vambe = {
         "conn_type": "vambe",
-        "host": sandbox_url,
+        # The Test button of Airflow 3.3 works only for a connection with a port.
+        "host": host,
+        "port": int(port),
         "password": SANDBOX_KEY,
         # The sandbox needs no mercy. A real phone does: without this line, ten tickets a minute are sent.
         "extra": {"phone_id": "qr-main", "rate": "none"},
     }
-    return kept | {
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{kept.get('PATH', '')}",
+    return plain_environment() | {
         "AIRFLOW_HOME": str(home),
         "AIRFLOW_CONN_VAMBE_DEFAULT": json.dumps(vambe),
         "AIRFLOW_CONN_WAREHOUSE": json.dumps({"conn_type": "sqlite", "host": str(warehouse)}),
@@ -188,14 +194,15 @@ def _signal_group(process: subprocess.Popen[str], number: signal.Signals) -> Non
 
 
 def _wait_for_group(process: subprocess.Popen[str], seconds: float) -> None:
-    pause = threading.Event()
-    for _ in range(int(seconds * 20)):
-        if not _group_is_alive(process):
-            return
+    """Wait until a group is gone; once its leader is, the others have two more seconds."""
+    pause, deadline, led = threading.Event(), time.monotonic() + seconds, True
+    while _group_is_alive(process) and time.monotonic() < deadline:
+        if led and process.returncode is not None:
+            deadline, led = min(deadline, time.monotonic() + 2), False
         pause.wait(0.05)
 
 
-def start_sandbox(children: Processes, *, env: dict[str, str], folder: Path, latency_ms: int = 0, port: int = 0) -> str:
+def start_sandbox(children: Processes, *, folder: Path, latency_ms: int = 0, port: int = 0) -> str:
     """Start a local Vambe and return its URL once it answers.
 
     :param folder: where its log and its state are kept.
@@ -205,7 +212,7 @@ def start_sandbox(children: Processes, *, env: dict[str, str], folder: Path, lat
     """
     command = [sys.executable, "-m", "vambe_provider.sandbox", "--port", str(port), "--latency-ms", str(latency_ms)]
     command += ["--state", str(folder / "sandbox.sqlite")]
-    process = children.start(command, env=env, log=folder / "sandbox.log", pipe=True)
+    process = children.start(command, env=plain_environment(), log=folder / "sandbox.log", pipe=True)
     assert process.stdout is not None  # noqa: S101 - it was asked for
     words = process.stdout.readline().split()
     urls = [word for word in words if word.startswith("http://")]

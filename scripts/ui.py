@@ -58,12 +58,10 @@ def serve(children: Processes, folder: Path) -> None:
     warehouse, home = folder / "warehouse.sqlite", folder / "airflow"
     if not warehouse.exists():
         build(warehouse)
-    env = environment(home, sandbox_url="http://127.0.0.1", warehouse=warehouse)
     print("Starting; this takes about half a minute ...", flush=True)
-    migration = migrate(children, env=env, log=folder / "airflow.log")
-    sandbox = start_sandbox(children, env=env, folder=folder, port=8700 if is_free(8700) else 0)
-    finish(migration.wait(), folder, "airflow db migrate")
+    sandbox = start_sandbox(children, folder=folder, port=8700 if is_free(8700) else 0)
     env = environment(home, sandbox_url=sandbox, warehouse=warehouse)
+    finish(migrate(children, env=env, log=folder / "airflow.log").wait(), folder, "airflow db migrate")
     env = add_connections(children, env, folder) | server_environment(8080 if is_free(8080) else free_port())
     airflow = start_standalone(children, env=env, log=folder / "airflow.log")
     print(f"\n  Airflow         {env['AIRFLOW__API__BASE_URL']}   trigger a Dag tagged vambe")

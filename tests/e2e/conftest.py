@@ -95,11 +95,10 @@ def standalone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standalone]
     warehouse, log = folder / "warehouse.sqlite", folder / "airflow.log"
     planted = build(warehouse)
     with processes() as children:
-        env = environment(folder / "home", sandbox_url="http://127.0.0.1", warehouse=warehouse)
-        migration = migrate(children, env=env, log=log)
-        sandbox = start_sandbox(children, env=env, folder=folder)
-        assert migration.wait() == 0, log.read_text()
-        env = environment(folder / "home", sandbox_url=sandbox, warehouse=warehouse) | server_environment(free_port())
+        sandbox = start_sandbox(children, folder=folder)
+        env = environment(folder / "home", sandbox_url=sandbox, warehouse=warehouse)
+        assert migrate(children, env=env, log=log).wait() == 0, log.read_text()
+        env |= server_environment(free_port())
         start_standalone(children, env=env, log=log)
         url = env["AIRFLOW__API__BASE_URL"]
         token = ask(f"{url}/auth/token")["access_token"]
