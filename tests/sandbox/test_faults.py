@@ -94,6 +94,27 @@ def test_a_client_that_gives_up_finds_the_ticket_later(api: Api, sandbox: Sandbo
     sandbox.wait_for(lambda _: sandbox.ticket_count == 1)
 
 
+def test_a_client_that_hangs_up_during_the_latency_has_opened_a_ticket(api: Api, sandbox: Sandbox) -> None:
+    sandbox.configure(latency_ms=400)
+    api.http.timeout = httpx.Timeout(5, read=0.1)
+    with pytest.raises(httpx.ReadTimeout):
+        api.open()
+    api.http.close()
+    sandbox.wait_for(lambda _: sandbox.ticket_count == 1)
+
+
+def test_half_a_request_has_no_effect(sandbox: Sandbox) -> None:
+    head = f"POST /api/public/ticket/open/web-whatsapp/qr-main HTTP/1.1\r\nHost: x\r\nx-api-key: {sandbox.api_key}\r\n"
+    host, port = sandbox.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        connection.sendall(f'{head}Content-Type: application/json\r\nContent-Length: 500\r\n\r\n{{"to_'.encode())
+        sandbox.wait_for(lambda _: sandbox.request_count == 1)
+    with _connect(sandbox) as connection:
+        assert connection.recv(15) == b"HTTP/1.1 200 OK"
+    assert sandbox.tickets() == []
+    assert sandbox.requests()[0]["effect"] is False
+
+
 def test_a_hang_of_some_seconds_ends_by_itself(api: Api, sandbox: Sandbox) -> None:
     sandbox.fault(kind="hang", seconds=0.01)
     assert api.open().status_code == 200

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -90,6 +91,11 @@ def test_nothing_personal_is_printed() -> None:
             http.post("/__sandbox__/faults", json={"kind": "drop", "when": "after"})
             with pytest.raises(httpx.TransportError):
                 api.open()
+            http.post("/__sandbox__/configure", json={"latency_ms": 300})
+            with pytest.raises(httpx.ReadTimeout):
+                http.post("/api/public/ticket/open/web-whatsapp/qr-main", json={"to_phone_number": "1"}, timeout=0.1)
+        with socket.create_connection((url[7:].split(":")[0], int(url.rpartition(":")[2]))) as connection:
+            connection.sendall(b"POST /api/public/ticket/metadata HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{")
         running.send_signal(signal.SIGTERM)
         output, errors = running.communicate(timeout=30)
     assert (output, errors) == ("", "")

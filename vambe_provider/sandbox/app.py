@@ -92,7 +92,7 @@ class Service:
             if fault is not None:
                 return await self._wire(name, request, record, epoch).fail(fault)
             reply = await self._run(name, request, record, epoch)
-        except _StaleRequestError:
+        except (_StaleRequestError, ConnectionError):
             if request.transport is not None:
                 request.transport.abort()
             return web.Response()
@@ -124,15 +124,16 @@ class Service:
     async def _run(
         self, name: str, request: web.Request, record: RequestRecord, epoch: int, *, message_runs: bool = True
     ) -> Reply:
-        """Have the effect of a request: take the configured time, authenticate and read it, call the endpoint."""
+        """Have the effect of a request: authenticate and read it, take the configured time, call the endpoint."""
         config = self.state.config
-        if config.latency_ms or config.latency_jitter_ms:
-            jitter = random.random() * config.latency_jitter_ms  # noqa: S311
-            await asyncio.sleep((config.latency_ms + jitter) / 1000)
         try:
             if request.headers.get("x-api-key") != config.api_key:
                 raise ApiError(401, "Invalid API key")  # noqa: TRY301
+            # Before the wait: a client that hangs up meanwhile has sent its request all the same.
             await _read(request, record, config)
+            if config.latency_ms or config.latency_jitter_ms:
+                jitter = random.random() * config.latency_jitter_ms  # noqa: S311
+                await asyncio.sleep((config.latency_ms + jitter) / 1000)
             call = Call(self.state, dict(request.match_info), record.query, record.body, self.limiter, message_runs)
             with self.state.changed:
                 if epoch != self.state.epoch:
