@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sqlite3
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -14,6 +16,7 @@ import pytest
 
 from tests.sandbox.helpers import Api
 from vambe_provider.sandbox import running_sandbox
+from vambe_provider.sandbox.storage import StateFileError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -184,20 +187,21 @@ def _api(sandbox: Sandbox) -> httpx.Client:
 
 @pytest.mark.parametrize("content", [b"no database at all, but some text that is long enough", None])
 def test_a_state_file_that_cannot_be_used_is_an_error_with_the_way_out(tmp_path: Path, content: bytes | None) -> None:
-    from vambe_provider.sandbox.storage import StateFileError
-
     file = tmp_path / "state.sqlite"
     if content is None:
         with running_sandbox(state=file):
             pass
-        import sqlite3
-
-        with sqlite3.connect(file) as database:
+        with closing(sqlite3.connect(file, isolation_level=None)) as database:
             unknown = json.dumps({"id": "x", "colour": "red"})
             database.execute("INSERT INTO thing VALUES ('contact', 'x', ?)", (unknown,))
     else:
         file.write_bytes(content)
     with pytest.raises(StateFileError, match=r"cannot be used|delete it"), running_sandbox(state=file):
+        pass
+
+
+def test_a_state_file_in_a_folder_that_does_not_exist_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(StateFileError, match="cannot be opened"), running_sandbox(state=tmp_path / "no" / "state"):
         pass
 
 

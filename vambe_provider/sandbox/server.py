@@ -14,7 +14,7 @@ from vambe_provider.sandbox.config import SandboxConfig
 from vambe_provider.sandbox.control import Control
 from vambe_provider.sandbox.handle import Sandbox
 from vambe_provider.sandbox.state import SandboxState
-from vambe_provider.sandbox.storage import Storage
+from vambe_provider.sandbox.storage import StateFileError, Storage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -41,8 +41,15 @@ async def serve(
     :param ready: is called with the handle when connections are accepted.
     :param stop: ends it.
     :raises OSError: when the port cannot be had.
+    :raises StateFileError: when the state file cannot be used.
     """
-    data = SandboxState(config, Storage(state) if state else None)
+    storage = Storage(state) if state else None
+    try:
+        data = SandboxState(config, storage)
+    except StateFileError:
+        if storage is not None:
+            storage.close()
+        raise
     service = Service(data)
     app = web.Application()
     app.add_routes([*service.routes(), *Control(service).routes()])

@@ -32,14 +32,18 @@ class Storage:
     """
 
     def __init__(self, path: str | Path) -> None:
+        # The state's lock already allows only one thread at a time.
         try:
-            # The state's lock already allows only one thread at a time.
             self._database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        except sqlite3.Error as error:
+            raise StateFileError(f"{path} cannot be opened as the sandbox's state: {error}") from error
+        try:
             # A killed process loses nothing this way; only a machine that loses power could.
             self._database.execute("PRAGMA journal_mode = WAL")
             self._database.execute("PRAGMA synchronous = OFF")
             self._database.execute(_SCHEMA)
         except sqlite3.Error as error:
+            self._database.close()
             raise StateFileError(f"{path} cannot be used as the sandbox's state: {error}") from error
 
     def load(self) -> Iterator[tuple[str, dict[str, Any]]]:
