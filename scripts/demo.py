@@ -81,8 +81,9 @@ class Demo:
         process = self.children.start(command, env=self.env, log=self.log)
         self._follow(process)
         if process.returncode != 0:
-            tail = self.log.read_text(errors="replace").splitlines()[-15:]
-            raise SystemExit("\n".join([*tail, f"The Dag failed; the whole log is {shown(self.log)}"]))
+            lines = self.log.read_text(errors="replace").splitlines()
+            errors = [line for line in lines if re.match(r"[\w.]*(Error|Exception|Exit|Timeout)\b", line)]
+            raise SystemExit("\n".join([*errors[-3:], f"The Dag failed; the whole log is {shown(self.log)}"]))
         report: dict[str, Any] = json.loads(result.read_text())["returned"][TASK_ID]
         return report
 

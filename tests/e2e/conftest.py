@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,21 +54,39 @@ class Standalone:
         return ask(f"{self.url}{path}", body, token=self.token, method=method)
 
     def run(self, dag_id: str, conf: dict[str, Any] | None = None, *, patience: float = 120) -> str:
-        """Trigger a Dag over REST, wait until its run has ended, and return the run's id.
+        """Trigger a Dag over REST, wait until its run has ended well, and return the run's id."""
+        run_id = self.start(dag_id, conf)
+        self.wait(dag_id, run_id, patience=patience)
+        return run_id
 
-        :raises AssertionError: when it did not end in time, or not well.
-        """
-        self._wait_for_dag(dag_id)
+    def start(self, dag_id: str, conf: dict[str, Any] | None = None) -> str:
+        """Trigger a Dag over REST, and return the run's id."""
+        self.wait_for(lambda: dag_id in {dag["dag_id"] for dag in self.get("/api/v2/dags")["dags"]})
         self.post(f"/api/v2/dags/{dag_id}", {"is_paused": False}, method="PATCH")
         run = self.post(f"/api/v2/dags/{dag_id}/dagRuns", {"logical_date": None, "conf": conf or {}})
-        path, state = f"/api/v2/dags/{dag_id}/dagRuns/{run['dag_run_id']}", ""
-        deadline = time.monotonic() + patience
-        while state not in ("success", "failed") and time.monotonic() < deadline:
-            threading.Event().wait(0.5)
-            state = self.get(path)["state"]
-        assert state == "success", f"{dag_id} is {state}; the log is {self.log}"
         run_id: str = run["dag_run_id"]
         return run_id
+
+    def wait(self, dag_id: str, run_id: str, *, patience: float = 120) -> None:
+        """Wait until a run has ended well."""
+        path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}"
+        self.wait_for(lambda: self.get(path)["state"] in ("success", "failed"), patience=patience)
+        assert self.get(path)["state"] == "success", f"{dag_id} failed; the log is {self.log}"
+
+    def wait_for(self, look: Callable[[], Any], *, patience: float = 60) -> Any:
+        """Look until there is something to see, and return it.
+
+        :raises AssertionError: when there was nothing in time.
+        """
+        deadline = time.monotonic() + patience
+        while not (seen := look()):
+            assert time.monotonic() < deadline, f"waited {patience} s in vain; the log is {self.log}"
+            threading.Event().wait(0.5)
+        return seen
+
+    def reply(self, ai_contact_id: str, text: str) -> None:
+        """Answer as the customer."""
+        ask(f"{self.sandbox}/__sandbox__/replies", {"ai_contact_id": ai_contact_id, "text": text})
 
     def returned(self, dag_id: str, run_id: str, task_id: str) -> Any:
         """Return what a task returned."""
@@ -79,14 +97,6 @@ class Standalone:
         """Return every ticket in the sandbox."""
         found: list[dict[str, Any]] = ask(f"{self.sandbox}/__sandbox__/tickets?limit=1000000")
         return found
-
-    def _wait_for_dag(self, dag_id: str, patience: float = 60) -> None:
-        deadline, known = time.monotonic() + patience, False
-        while not known and time.monotonic() < deadline:
-            known = dag_id in {dag["dag_id"] for dag in self.get("/api/v2/dags")["dags"]}
-            if not known:
-                threading.Event().wait(0.5)
-        assert known, f"Airflow never saw {dag_id}: {self.get('/api/v2/importErrors')}"
 
 
 @pytest.fixture(scope="module")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -69,3 +71,18 @@ def test_airflow_lists_the_provider(standalone: Standalone) -> None:
     reply = subprocess.run(command, env=standalone.env, capture_output=True, text=True, check=True)
 
     assert "airflow-provider-vambe" in reply.stdout
+
+
+def test_an_answer_of_the_customer_reaches_the_warehouse(standalone: Standalone) -> None:
+    run_id = standalone.start("vambe_order_follow_up", {"order_id": "ORD-100016"})
+    [ticket] = standalone.wait_for(
+        lambda: [
+            item for item in standalone.tickets() if (item["message"] or {}).get("content", "").endswith("lo quieres?")
+        ]
+    )
+    standalone.reply(ticket["ai_contact_id"], "Sí, por favor")
+    standalone.wait("vambe_order_follow_up", run_id)
+
+    with closing(sqlite3.connect(standalone.warehouse)) as connection:
+        rows = connection.execute("SELECT order_id, ai_contact_id, outcome FROM order_outcomes").fetchall()
+    assert rows == [("ORD-100016", ticket["ai_contact_id"], "replied")]
