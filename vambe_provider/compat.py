@@ -6,6 +6,7 @@ for: a module pays only for what it uses, and a name that an older Airflow lacks
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -105,6 +106,7 @@ __all__ = [
     "context_merge",
     "determine_kwargs",
     "mask_secret",
+    "read_connections_outside_of_tasks",
     "task_decorator_factory",
     "task_state_store",
 ]
@@ -144,6 +146,14 @@ def task_state_store(context: Mapping[str, Any]) -> StateStore | None:
     """Return the store that survives a retry of this task, or None where Airflow has none (before 3.3)."""
     store = context.get("task_state_store")
     return None if store is None else _LastingStore(store)
+
+
+def read_connections_outside_of_tasks() -> None:
+    """Let this process read connections from Airflow's database too, as ``airflow connections`` does.
+
+    Since Airflow 3 only tasks and processes that say so find more than environment variables and secrets backends.
+    """
+    os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
 
 
 async def async_connection(conn_id: str) -> Connection:

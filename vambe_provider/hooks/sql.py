@@ -51,15 +51,16 @@ def database_engine(hook: Any) -> Engine | None:
     return engine
 
 
-def ledger_engine(conn_id: str) -> Engine:
+def ledger_engine(conn_id: str, *, argument: str = "ledger_conn_id") -> Engine:
     """Return an engine for the ledger behind a connection.
 
+    :param argument: what names the connection, for the error.
     :raises VambeConfigError: when the connection cannot hold a ledger.
     """
-    engine = database_engine(database_hook(conn_id, argument="ledger_conn_id"))
+    engine = database_engine(database_hook(conn_id, argument=argument))
     if engine is None:
         raise VambeConfigError(
-            f"ledger_conn_id: there is no SQLAlchemy dialect for the connection {conn_id}",
+            f"{argument}: there is no SQLAlchemy dialect for the connection {conn_id}",
             fix="Install the dialect, or keep the ledger in PostgreSQL, MySQL or SQLite.",
         )
     return engine

@@ -16,10 +16,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from vambe_provider.delivery.ledger.entry import (
-    PRUNABLE,
     Count,
     Entry,
     Selection,
+    check_prunable,
     check_resolvable,
     check_retriable,
     resolved,
@@ -205,11 +205,7 @@ class LedgerAdmin:
 
         :raises VambeConfigError: for a state in which a ticket must not be forgotten.
         """
-        if state not in PRUNABLE:
-            raise VambeConfigError(
-                f"Tickets in the state {state} cannot be pruned: some of them may have been sent",
-                fix="Run them again or resolve them first.",
-            )
+        check_prunable(state)
         selection = Selection(namespace=namespace, states=[state], older_than=older_than)
         conditions = selection.conditions(retrying(self._now))
         forgotten = 0

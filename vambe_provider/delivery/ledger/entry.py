@@ -9,12 +9,10 @@ from typing import Any
 
 from vambe_provider.delivery.ledger.schema import ledger
 from vambe_provider.delivery.model import State
-from vambe_provider.exceptions import VambeLedgerError
+from vambe_provider.exceptions import VambeConfigError, VambeLedgerError
 
 PERSON = "person"
 """The evidence of a row that a person decided; who it was is not recorded."""
-PRUNABLE = (State.OPENED, State.REJECTED, State.FAILED, State.POSTPONED, State.SUPPRESSED)
-"""What may be forgotten; of the other states nobody knows yet whether a customer was messaged."""
 YOUNGEST = timedelta(days=7)
 """What is pruned younger than this was most likely a slip of the finger."""
 
@@ -84,6 +82,15 @@ class Selection:
         if self.newer_than is not None:
             found.append(ledger.c.updated_at >= now - self.newer_than)
         return found
+
+
+def check_prunable(state: State) -> None:
+    """Raise unless tickets in this state may be forgotten."""
+    if state in (State.SENDING, State.UNKNOWN):
+        raise VambeConfigError(
+            f"Tickets in the state {state} are never pruned: nobody knows whether they were sent",
+            fix=_other_way(state),
+        )
 
 
 def check_resolvable(entry: Entry, now: datetime, *, force: bool) -> None:
