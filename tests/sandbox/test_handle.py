@@ -211,10 +211,14 @@ def test_importing_the_package_is_light() -> None:
     assert shown.split() == ["False", "False"]
 
 
-def test_running_it_imports_no_airflow() -> None:
-    code = "import sys, vambe_provider.sandbox.server; print('airflow' in sys.modules, 'pydantic' in sys.modules)"
+def test_running_it_needs_neither_airflow_nor_the_rest_of_the_provider() -> None:
+    code = (
+        "import sys, vambe_provider.sandbox.server, vambe_provider.sandbox.cli\n"
+        "ours = {name.split('.')[1] for name in sys.modules if name.startswith('vambe_provider.')}\n"
+        "print('airflow' in sys.modules, *ours)"
+    )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert shown.split() == ["False", "False"]
+    assert shown.split() == ["False", "sandbox"]
 
 
 def test_an_unknown_name_of_the_package_is_an_attribute_error() -> None:
