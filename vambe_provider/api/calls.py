@@ -187,12 +187,13 @@ def in_order(pages: list[list[ChatMessage]]) -> list[ChatMessage]:
 
     :param pages: each in the order of time.
     """
+    pages = [page for page in pages if page]
     messages = [message for page in pages for message in page]
     times = [_moment(message.created_at) for message in messages]
     known = [moment for moment in times if moment is not None]
     if len(known) < len(messages) or not known:
         return messages
-    if known[0] > known[-1]:  # so that messages of the same moment stay in their order
+    if known[0] > known[-len(pages[-1])]:  # the newest page came first; turned, so that equal times stay in their order
         return in_order(pages[::-1])
     ranked = sorted(range(len(messages)), key=lambda index: known[index])
     return [messages[index] for index in ranked]

@@ -163,7 +163,7 @@ def clean_base_url(url: str, *, name: str = "host") -> str:
         raise VambeConfigError(
             f"{name}: the URL holds a user or a password", fix="Put the API key into the password field."
         )
-    if parts.query or parts.fragment or url.rstrip().endswith(("?", "#")):
+    if parts.query or parts.fragment:
         raise VambeConfigError(f"{name}: the URL holds a query or a fragment", fix=f"Write it as {DEFAULT_BASE_URL}.")
     if parts.scheme not in _SCHEMES or not parts.hostname:
         raise VambeConfigError(f"{name}: this is not an http or https URL", fix=f"Write it as {DEFAULT_BASE_URL}.")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ast
 import json
-import math
 from collections.abc import Mapping
+from datetime import timedelta
 from decimal import Decimal
 from enum import Enum
 from numbers import Integral, Real
@@ -27,8 +27,8 @@ def metadata_texts(values: Mapping[Any, Any]) -> dict[str, str]:
     """
     texts: dict[str, str] = {}
     for key, value in values.items():
-        name = str(key).strip()
-        if not name or key is None:
+        name = "" if key is None else checked_text(str(key).strip())
+        if not name:
             raise ValueError("a key is empty")
         try:
             text = value_text(value)
@@ -47,10 +47,10 @@ def value_text(value: object) -> str | None:
     if isinstance(plain, bool):
         return "true" if plain else "false"
     if isinstance(plain, (dict, list)):
-        return checked_text(json.dumps(plain, ensure_ascii=False))
+        return json.dumps(plain, ensure_ascii=False)
     if isinstance(plain, (int, float)):
         return _number_text(plain)
-    return checked_text(plain)
+    return plain
 
 
 def checked_text(text: str) -> str:
@@ -87,36 +87,36 @@ def _plain(value: object) -> str | int | float | bool | dict[str, Any] | list[An
     """Return a value as plain JSON; what JSON does not know becomes the text that it would be on its own."""
     if isinstance(value, Enum):
         value = value.value
-    if value is None or isinstance(value, (str, bool)):
+    if value is None or isinstance(value, bool):
         return value
+    if isinstance(value, str):
+        return checked_text(value)
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {checked_text(str(key)): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
         return [_plain(item) for item in value]
     if isinstance(value, (Decimal, Integral, Real)):
         return _plain_number(value)
-    if isinstance(value, UUID):
+    if isinstance(value, (UUID, timedelta)):
         return str(value)
     if hasattr(value, "isoformat"):  # date, time, datetime, and what pendulum and pandas make of them
         text = str(value.isoformat())
         return None if text == "NaT" else text
-    if hasattr(value, "total_seconds"):
-        return str(value)
     if hasattr(value, "item"):  # a numpy scalar
         return _plain(value.item())
-    raise ValueError(f"a {type(value).__name__} cannot be sent; turn it into text")
+    raise ValueError(f"a value of the type {type(value).__name__} cannot be sent; turn it into text")
 
 
 def _plain_number(value: Decimal | Integral | Real) -> str | int | float | None:
     if isinstance(value, Integral):
         return int(value)
-    number = value if isinstance(value, Decimal) else float(value)
-    if math.isnan(number):
+    number = value if isinstance(value, Decimal) else Decimal(float(value))
+    if number.is_nan():
         return None
-    if math.isinf(number):
+    if number.is_infinite():
         raise ValueError("an infinite number cannot be sent")
     # A Decimal is text also inside of JSON: as a JSON number it would lose digits.
-    return _number_text(number) if isinstance(number, Decimal) else number
+    return _number_text(number) if isinstance(value, Decimal) else float(value)
 
 
 def _number_text(number: Decimal | float) -> str:
