@@ -30,6 +30,8 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
         "config": {"vambe": _CONFIG},
+        # `airflow vambe …`, from Airflow 3.2 on.
+        "cli": ["vambe_provider.cli.airflow_commands"],
     }
 
 
