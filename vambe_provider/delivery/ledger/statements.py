@@ -61,7 +61,8 @@ FREE_PERSON = (
 
 REJECT = (
     sa.update(ledger)
-    .where(_KEY, ledger.c.state.in_([State.REJECTED.value, State.FAILED.value]))
+    # Not in_(): SQLAlchemy cannot run that for many rows at once.
+    .where(_KEY, sa.or_(ledger.c.state == State.REJECTED.value, ledger.c.state == State.FAILED.value))
     .values({"state": State.REJECTED.value, **{name: sa.bindparam(f"v_{name}") for name in _REJECTED}})
 )
 
