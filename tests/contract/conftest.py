@@ -18,7 +18,7 @@ Run = Callable[..., list[Any]]
 
 def run_sync(settings: ConnectionSettings, *acts: Act) -> list[Any]:
     results: list[Any] = []
-    with VambeClient(settings, retries=Retries(attempts=3, base=0.0)) as client:
+    with VambeClient(settings, retries=Retries(attempts=2, base=0.0)) as client:
         for act in acts:
             try:
                 value = act(client)
@@ -31,7 +31,7 @@ def run_sync(settings: ConnectionSettings, *acts: Act) -> list[Any]:
 def run_async(settings: ConnectionSettings, *acts: Act) -> list[Any]:
     async def main() -> list[Any]:
         results: list[Any] = []
-        async with AsyncVambeClient(settings, retries=Retries(attempts=3, base=0.0)) as client:
+        async with AsyncVambeClient(settings, retries=Retries(attempts=2, base=0.0)) as client:
             for act in acts:
                 try:
                     value = act(client)

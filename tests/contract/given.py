@@ -28,5 +28,5 @@ OPENED = json.dumps({"aiContactId": "df980fc8-b6db-4820-bf22-2969482d106d", "sta
 
 
 def settings_for(wire: WireServer, **changes: Any) -> ConnectionSettings:
-    values = {"api_key": KEY, "base_url": wire.url, "phone_id": "qr-main", "timeout": 0.4}
+    values = {"api_key": KEY, "base_url": wire.url, "phone_id": "qr-main", "timeout": 30}
     return ConnectionSettings(**{**values, **changes})

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import ssl
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,13 +22,11 @@ from vambe_provider.api import AsyncVambeClient, ConnectionSettings, OpenedTicke
 from vambe_provider.exceptions import VambeConfigError, VambeMaybeSentError, VambeNotSentError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.contract.conftest import Run
 
 
 def settings_of(url: str) -> ConnectionSettings:
-    return ConnectionSettings(api_key="k", base_url=url, phone_id="qr-main", timeout=5)
+    return ConnectionSettings(api_key="k", base_url=url, phone_id="qr-main", timeout=30)
 
 
 @pytest.fixture
@@ -72,7 +76,6 @@ def test_untrusted_certificate(run: Run, untrusted: WireServer) -> None:
 
 def test_tls_to_a_port_that_speaks_plain_http(run: Run) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        import threading
 
         def answer() -> None:
             conversation, _ = listener.accept()
@@ -105,7 +108,7 @@ def test_no_free_connection_is_not_sent(wire: WireServer) -> None:
     wire.steps = [slowly]
 
     async def main() -> list[object]:
-        async with AsyncVambeClient(settings_for(wire, timeout=0.6), max_connections=1) as client:
+        async with AsyncVambeClient(settings_for(wire, timeout=2), max_connections=1) as client:
             return await asyncio.gather(*(client.open_ticket(TICKET) for _ in range(2)), return_exceptions=True)
 
     kinds = {type(result) for result in asyncio.run(main())}
@@ -145,3 +148,36 @@ def test_an_unusable_proxy_is_named_at_once(run: Run, monkeypatch: pytest.Monkey
     with pytest.raises(VambeConfigError, match="neither http nor https") as caught:
         run(settings_of("https://vambe.invalid"))
     assert "secret" not in str(caught.value)
+
+
+TRUSTING = """
+import asyncio, sys
+from vambe_provider.api import AsyncVambeClient, ConnectionSettings, VambeClient
+
+async def main(settings):
+    async with AsyncVambeClient(settings) as client:
+        await client.get_pipelines()
+
+for url in sys.argv[1:]:
+    settings = ConnectionSettings(api_key="k", base_url=url)
+    asyncio.run(main(settings))
+    with VambeClient(settings) as client:
+        client.get_pipelines()
+"""
+
+
+def test_a_company_certificate_is_trusted_through_the_environment(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(context)
+    environment = {**os.environ, "SSL_CERT_FILE": str(tmp_path / "ca.pem")}
+    with running_wire(tls=context) as server:
+        server.steps = [reply("[]")]
+        good, bad = f"https://localhost:{server.port}", f"https://127.0.0.1:{server.port}"
+        for url, expected in ((good, 0), (bad, 1)):
+            command = [sys.executable, "-c", TRUSTING, url]
+            done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+            assert done.returncode == expected, done.stderr
+        assert "no trusted TLS connection to 127.0.0.1" in done.stderr, "the name has to be right, too"
+        assert len(server.seen) == 2

@@ -13,7 +13,7 @@ from uuid import UUID
 import pytest
 
 from tests.contract.given import EMAIL, KEY, OPENED, PHONE, TICKET, settings_for
-from tests.contract.wire import WireServer, hang, reply
+from tests.contract.wire import WireServer, reply, reset
 from vambe_provider import __version__
 from vambe_provider.api import parse_ticket
 from vambe_provider.exceptions import VambeConfigError, VambeError, VambeValidationError
@@ -304,7 +304,7 @@ def test_no_log_line_and_no_traceback_shows_anything_personal(
     import traceback
 
     said = json.dumps({"message": f"{PHONE} ({EMAIL}), key {KEY}: Hola Maria! Hemos recibido tu"})
-    wire.steps = [reply(said, status="422 Unprocessable"), reply(OPENED), reply("[]"), hang()]
+    wire.steps = [reply(said, status="422 Unprocessable"), reply(OPENED), reply("[]"), reset()]
     with caplog.at_level(logging.INFO):
         results = run(
             settings_for(wire),

@@ -209,7 +209,7 @@ def test_a_message_without_anything_to_say_is_refused(message: object) -> None:
 
 @pytest.mark.parametrize("text", ["a\x00b", "a\ud800b"])
 def test_text_that_no_api_can_store_is_refused(text: str) -> None:
-    assert problems_of(message=text)[0].startswith("message.content: holds a ")
+    assert problems_of(message=text)[0].startswith("message.content: ")
     assert problems_of(ticket_metadata={"a": {"b": [text]}})[0].startswith("ticket_metadata: a: holds a ")
     assert problems_of(contact_name=text)[0].startswith("contact_name: ")
 
