@@ -66,6 +66,7 @@ def test_messages_of_all_pages_with_the_newest_last(
     vambe_sandbox.configure(messages_page_size=2, messages_first_page=first)
     (opened,) = run(settings, lambda client: client.open_ticket(ticket(vambe_sandbox)))
     for number in range(4):
+        vambe_sandbox.configure(clock_skew_seconds=60 * number + 60)
         vambe_sandbox.customer_replies(opened.ai_contact_id, f"reply {number}")
     messages, two_pages = run(
         settings,
