@@ -16,9 +16,23 @@ def get_provider_info() -> dict[str, Any]:
         "description": "WhatsApp tickets of Vambe, each opened exactly once.",
         "integrations": [
             {"integration-name": "Vambe", "external-doc-url": "https://docs.vambe.me", "tags": ["service"]},
+            {"integration-name": "SQL", "external-doc-url": "https://peps.python.org/pep-0249/", "tags": ["software"]},
         ],
         "hooks": [{"integration-name": "Vambe", "python-modules": ["vambe_provider.hooks.vambe"]}],
         "operators": [{"integration-name": "Vambe", "python-modules": ["vambe_provider.operators.vambe"]}],
+        "transfers": [
+            {
+                "source-integration-name": "SQL",
+                "target-integration-name": "Vambe",
+                "python-module": "vambe_provider.transfers.sql_to_vambe",
+            }
+        ],
+        "task-decorators": [
+            {
+                "name": "vambe_open_ticket",
+                "class-name": "vambe_provider.decorators.vambe.vambe_open_ticket_task",
+            }
+        ],
         "extra-links": ["vambe_provider.links.vambe.VambeConversationLink"],
         "connection-types": [
             {

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from vambe_provider.compat import BaseOperator
 from vambe_provider.exceptions import VambeError, VambeValidationError
 from vambe_provider.links.vambe import VambeConversationLink, conversation_url, push_link
+from vambe_provider.operators.batch import VambeTicketsOperator
 from vambe_provider.operators.common import (
     DEFAULT_CONNECTION,
     Stages,
@@ -19,9 +21,10 @@ from vambe_provider.operators.common import (
     permanent_errors_fail,
     run_name,
 )
+from vambe_provider.operators.rows import ListedRows
 
 if TYPE_CHECKING:
-    from vambe_provider.compat import Context
+    from vambe_provider.compat import Context, XComArg
     from vambe_provider.delivery.key import TicketKey
     from vambe_provider.delivery.model import Result, Work
     from vambe_provider.hooks.vambe import VambeHook
@@ -79,7 +82,7 @@ class VambeOpenTicketOperator(BaseOperator):
     """
 
     # What Airflow's base class calls `email` and `dry_run` is something else, so these two have other names inside.
-    template_fields = (
+    template_fields: Sequence[str] = (
         "to_phone_number",
         "stage",
         "contact_name",
@@ -118,7 +121,7 @@ class VambeOpenTicketOperator(BaseOperator):
         ticket_metadata: Mapping[str, Any] | str | None = None,
         integration_data: Mapping[str, Any] | str | None = None,
         message: Mapping[str, Any] | str | None = None,
-        ticket: Mapping[str, Any] | str | None = None,
+        ticket: Mapping[str, Any] | XComArg | str | None = None,
         phone_id: str | None = None,
         channel: str | None = None,
         vambe_conn_id: str = DEFAULT_CONNECTION,
@@ -237,3 +240,59 @@ def _key(name: str, request: Mapping[str, Any]) -> TicketKey:
     key = named_key(NAMESPACE, name)
     shown = ticket_key(NAMESPACE, {"ticket": name}, personal=personal).text
     return TicketKey(key.namespace, key.digest, shown.removeprefix("ticket="))
+
+
+class VambeOpenTicketBatchOperator(VambeTicketsOperator):
+    """Open one ticket for each row of a list, each exactly once.
+
+    The rows are data: nothing in an XCom is a template. A row that cannot be sent is rejected with the reason and stops
+    no other. For rows of a database, :class:`~vambe_provider.transfers.sql_to_vambe.SqlToVambeTicketsOperator` streams
+    them and needs no XCom.
+
+    On a task retry, and when the task is cleared, rows whose ticket is open are not sent again; what may have been sent
+    is looked up in Vambe first. A killed task finishes and records what is on its way.
+
+    :param rows: a list of dicts, usually the output of another task.
+    :param key_columns: the columns that make a row what it is. One key is one ticket for ever, so a reminder that is to
+        come every month needs the month in its key.
+    :param ticket: the request: a dict in whose texts ``{column}`` stands for the row's value, or a function from a row
+        to such a dict, or to None to skip the row. A value that is nothing but ``{column}`` keeps its type and may be
+        null; a null inside a text rejects the row. Formats are Python's, as ``{total:,.0f}``.
+    :param namespace: the set in which keys are unique; default Dag id and task id. Set it, so that a renamed Dag sends
+        nothing twice.
+    :param ledger_conn_id: database connection in which opened tickets are remembered, in the table
+        ``vambe_ticket_ledger``; needed.
+    :param max_concurrency: requests that may be on their way at once.
+    :param rate: tickets per period for the sender, as ``10/minute``, or ``none``; default the connection's.
+    :param on_empty: what to do without rows: ``skip`` the task, ``succeed`` or ``fail``.
+    :param on_unknown: what to do with a ticket that may exist when no check can tell: ``fail`` leaves it to a person,
+        ``resend`` sends it again.
+    :param on_change: what to do when the content of an open ticket's row changed: ``ignore``, or ``open_again``.
+    :param max_rejected: rejected rows with which the task still succeeds: a number, or a share as ``"5%"``; judged when
+        every row was tried.
+    :param dry_run: check everything and look it up in the ledger, send nothing.
+    :param resend: open tickets again although they are open, once per run; a boolean or a template.
+    :param contact_policy: reserved.
+    :param shard_index: which share of the rows this task takes, from 0 on.
+    :param shard_count: in how many shares the rows are split; each row belongs to exactly one.
+    :param deferrable: give the worker slot back while pacing makes the task wait long.
+    :param vambe_conn_id: the connection, of the type ``vambe``.
+    :param phone_id: the sender; default the connection's.
+    :param channel: ``web-whatsapp`` or ``whatsapp``; default the connection's.
+    :return: the report: rows, counts by outcome, the first 20 errors, contacts, seconds. It is in the XCom of a failed
+        task too.
+    :raises AirflowFailException: when a retry could not change anything, as with too many rejected rows.
+    :raises VambeError: when a retry may work; it goes on with the rows that are left.
+    """
+
+    template_fields: Sequence[str] = ("rows", *VambeTicketsOperator.template_fields)
+    template_fields_renderers = {**VambeTicketsOperator.template_fields_renderers, "rows": "json"}
+
+    def __init__(self, *, rows: Sequence[Mapping[str, Any]] | XComArg | str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.rows = rows
+
+    @contextmanager
+    def open_source(self) -> Iterator[ListedRows]:
+        """Return the rows."""
+        yield ListedRows(self.rows)

@@ -1,0 +1,222 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.unit.tasks import Ti, context
+from vambe_provider.compat import DAG, AirflowFailException, AirflowSkipException
+from vambe_provider.exceptions import VambeDeliveryError
+from vambe_provider.operators.vambe import VambeOpenTicketBatchOperator
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.unit.conftest import Connect
+    from vambe_provider.sandbox import Sandbox
+
+ROWS = [
+    {"id": 1, "name": "Ana", "phone": "+56961234567", "total": 1500.5},
+    {"id": 2, "name": "Bea", "phone": "+56987654321", "total": 20},
+]
+TICKET = {
+    "to_phone_number": "{phone}",
+    "stage": "Orders / Late",
+    "contact_name": "{name}",
+    "ticket_metadata": {"order": "{id}"},
+    "message": "Hola {name}, {total:,.0f}",
+}
+
+
+@pytest.fixture(autouse=True)
+def _connections(connect: Connect, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    connect()
+    monkeypatch.setenv("AIRFLOW_CONN_LEDGER", f"sqlite:///{tmp_path / 'ledger.sqlite'}")
+
+
+def batch(rows: Any = ROWS, **fields: Any) -> VambeOpenTicketBatchOperator:
+    arguments = {"key_columns": ["id"], "ticket": TICKET, "namespace": "late", "ledger_conn_id": "ledger", **fields}
+    return VambeOpenTicketBatchOperator(task_id="open", rows=rows, **arguments)
+
+
+def test_each_row_becomes_one_ticket_and_the_report_is_plain_json(vambe_sandbox: Sandbox) -> None:
+    report = batch().execute(context())
+    assert (report["rows"], report["counts"]["opened"], report["errors"]) == (2, 2, [])
+    sent = {ticket["contact_name"]: ticket["message"] for ticket in vambe_sandbox.tickets()}
+    assert [text["content"] if isinstance(text, dict) else text for text in sent.values()] == [
+        "Hola Ana, 1,500",
+        "Hola Bea, 20",
+    ]
+    assert set(report["ai_contact_ids"]) == {ticket["ai_contact_id"] for ticket in vambe_sandbox.tickets()}
+
+
+def test_a_second_run_sends_nothing(vambe_sandbox: Sandbox) -> None:
+    batch().execute(context())
+    again = batch([*ROWS, {"id": 3, "name": "Caro", "phone": "+56922222222", "total": 1}])
+    report = again.execute(context(ti=Ti(run_id="run-2")))
+    assert (report["counts"]["already_opened"], report["counts"]["opened"]) == (2, 1)
+    assert len(vambe_sandbox.tickets()) == 3
+
+
+def test_a_dry_run_sends_nothing_and_a_real_one_follows(vambe_sandbox: Sandbox) -> None:
+    assert batch(dry_run="true").execute(context())["counts"]["dry_run"] == 2
+    assert vambe_sandbox.tickets() == []
+    assert batch().execute(context())["counts"]["opened"] == 2
+
+
+def test_a_function_can_make_the_request_and_skip_rows(vambe_sandbox: Sandbox) -> None:
+    def request(row: dict[str, Any]) -> dict[str, Any] | None:
+        return None if row["id"] == 1 else {"to_phone_number": row["phone"], "stage": "Support / New"}
+
+    report = batch(ticket=request).execute(context())
+    assert (report["counts"]["skipped"], report["counts"]["opened"]) == (1, 1)
+
+
+def test_a_function_is_no_template_field() -> None:
+    assert "ticket" not in batch(ticket=lambda row: row).template_fields
+    assert "ticket" in batch().template_fields
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_rows_and_arguments_survive_templating(vambe_sandbox: Sandbox, native: bool) -> None:
+    with DAG("templated", schedule=None, render_template_as_native_obj=native):
+        task = batch(
+            "{{ upstream }}",
+            shard_index="{{ shard }}",
+            shard_count="{{ 1 }}",
+            dry_run="{{ dry }}",
+            ticket={**TICKET, "message": "{{ greeting }} {name}"},
+        )
+    run = context(upstream=ROWS, shard=0, dry=False, greeting="Hola")
+    task.render_template_fields(run)
+    assert task.execute(run)["counts"]["opened"] == 2
+    assert {ticket["contact_name"] for ticket in vambe_sandbox.tickets()} == {"Ana", "Bea"}
+
+
+def test_what_is_in_a_row_is_never_a_template(vambe_sandbox: Sandbox, run_dag_test: Any) -> None:
+    from airflow.providers.common.compat.sdk import task
+
+    with DAG("rows", schedule=None) as dag:
+
+        @task
+        def rows() -> list[dict[str, Any]]:
+            return [{"id": 1, "name": "{{ ds }} {phone}", "phone": "+56961234567", "total": 1}]
+
+        VambeOpenTicketBatchOperator(
+            task_id="open", rows=rows(), key_columns=["id"], ticket=TICKET, ledger_conn_id="ledger"
+        )
+    result = run_dag_test(dag)
+    assert result.tasks == {"rows": "success", "open": "success"}
+    [ticket] = vambe_sandbox.tickets()
+    assert ticket["contact_name"] == "{{ ds }} {phone}"
+    assert result.xcom("open")["counts"]["opened"] == 1
+
+
+class TestBadRows:
+    def test_the_others_are_sent_and_the_task_fails_with_the_reason(
+        self, vambe_sandbox: Sandbox, logged: Callable[[], str]
+    ) -> None:
+        run = context()
+        rows = [{"id": 7, "name": None, "phone": "+56911111111", "total": 1}, *ROWS]
+        with pytest.raises(AirflowFailException, match="1 rows were rejected"):
+            batch(rows).execute(run)
+        assert len(vambe_sandbox.tickets()) == 2
+        assert run["ti"].pushed["return_value"]["counts"]["opened"] == 2
+        text = logged()
+        assert "rejected id=7: " in text
+        assert "column name is null" in text
+        assert "56911111111" not in text
+
+    def test_some_may_be_rejected(self) -> None:
+        rows = [*ROWS, {"id": 7, "name": "Dora", "phone": "12", "total": 1}]
+        report = batch(rows, max_rejected="40%").execute(context())
+        assert (report["counts"]["rejected"], report["counts"]["opened"]) == (1, 2)
+
+    def test_a_column_that_one_row_lacks_is_null_in_it(self) -> None:
+        rows = [*ROWS, {"id": 7, "phone": "+56911111111", "total": 1}]
+        report = batch(rows, max_rejected=1).execute(context())
+        assert "name is null" in report["errors"][0]["reason"]
+
+    def test_a_row_without_a_key_is_rejected(self) -> None:
+        report = batch([{**ROWS[0], "id": None}, ROWS[1]], max_rejected=1).execute(context())
+        assert "key column id: is null" in report["errors"][0]["reason"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ({"ticket": {**TICKET, "message": "{surname}"}}, "returns no column surname"),
+        ({"ticket": {**TICKET, "stage": "Orders / Latte"}}, "Did you mean Orders / Late"),
+        ({"ticket": {**TICKET, "phone": "{phone}"}}, "unknown fields phone"),
+        ({"ticket": "a text"}, "ticket: must be a dict or a function"),
+        ({"key_columns": []}, "key_columns: at least one column"),
+        ({"key_columns": "number"}, "returns no column number"),
+        ({"ledger_conn_id": None}, "ledger_conn_id: is missing"),
+        ({"namespace": " late"}, "namespace"),
+        ({"rate": "often"}, "rate"),
+        ({"max_rejected": "some"}, "max_rejected"),
+        ({"max_concurrency": 0}, "max_concurrency: '0' is not a whole number from 1 on"),
+        ({"shard_index": 2, "shard_count": 2}, "shard_index 2 is not below shard_count 2"),
+        ({"on_empty": "ignore"}, "on_empty: 'ignore' is not one of skip, succeed, fail"),
+        ({"on_unknown": "ask"}, "on_unknown: 'ask' is not one of fail, resend"),
+        ({"on_change": "ask"}, "on_change: 'ask' is not one of ignore, open_again"),
+        ({"contact_policy": object()}, "contact_policy"),
+        ({"rows": {"id": 1}}, "rows: a list of dicts is needed, not dict"),
+        ({"rows": ["x"]}, "rows: item 0 is a str, not a dict"),
+        ({"rows": "<Order 7>"}, "rows: this text is no list of dicts"),
+    ],
+)
+def test_a_wrong_argument_is_named_before_anything_is_sent(
+    vambe_sandbox: Sandbox, arguments: dict[str, Any], expected: str
+) -> None:
+    with pytest.raises(AirflowFailException) as caught:
+        batch(**arguments).execute(context())
+    assert expected in str(caught.value)
+    assert vambe_sandbox.requests("open_ticket") == []
+
+
+class TestNoRows:
+    def test_the_task_is_skipped(self) -> None:
+        with pytest.raises(AirflowSkipException):
+            batch([]).execute(context())
+
+    def test_or_succeeds(self) -> None:
+        assert batch([], on_empty="succeed").execute(context())["rows"] == 0
+
+    def test_or_fails_and_may_be_retried(self) -> None:
+        with pytest.raises(VambeDeliveryError, match="There are no rows"):
+            batch([], on_empty="fail").execute(context())
+
+    def test_a_shard_without_rows_of_its_own_is_not_empty(self, vambe_sandbox: Sandbox) -> None:
+        reports = [batch(ROWS[:1], shard_index=shard, shard_count=2).execute(context()) for shard in range(2)]
+        assert sorted(report["rows"] for report in reports) == [0, 1]
+        assert len(vambe_sandbox.tickets()) == 1
+
+
+def test_a_killed_task_begins_nothing_new_and_loses_nothing(vambe_sandbox: Sandbox) -> None:
+    rows = [{**ROWS[0], "id": number, "phone": f"+569612345{number:02d}"} for number in range(40)]
+    task = batch(rows, max_concurrency=1)
+
+    def killing(_: Any) -> bool:
+        task.on_kill()
+        return True
+
+    vambe_sandbox.fault(kind="status", status=429, phone=killing, nth=5)
+    with pytest.raises(VambeDeliveryError, match="told to stop"):
+        task.execute(context())
+    assert len(vambe_sandbox.tickets()) < 40
+    batch(rows).execute(context(ti=Ti(try_number=2)))
+    assert sorted(ticket["ticket_metadata"]["order"] for ticket in vambe_sandbox.tickets()) == sorted(
+        map(str, range(40))
+    )
+
+
+def test_a_paced_run_says_first_how_long_it_takes(connect: Connect, logged: Callable[[], str]) -> None:
+    connect(extra={"rate": "1/second"})
+    batch(ROWS).execute(context())
+    assert "2 rows at 1/second take 2 s" in logged()
+
+
+def test_nothing_is_expected_of_a_context_of_ones_own() -> None:
+    assert batch().execute({})["counts"]["opened"] == 2

@@ -1,0 +1,262 @@
+"""What the tasks share that open one ticket for each of many rows, wherever the rows come from."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, Protocol
+
+from vambe_provider.compat import AirflowSkipException, BaseOperator
+from vambe_provider.exceptions import VambeConfigError, VambeDeliveryError
+from vambe_provider.operators.common import (
+    DEFAULT_CONNECTION,
+    Stages,
+    check_sender,
+    choice,
+    delivery_options,
+    flag,
+    given,
+    permanent_errors_fail,
+    run_name,
+    sql_ledger,
+    whole_number,
+)
+
+if TYPE_CHECKING:
+    from vambe_provider.api import ConnectionSettings
+    from vambe_provider.api.rate import Rate
+    from vambe_provider.compat import Context
+    from vambe_provider.delivery.mapping import TicketTemplate
+    from vambe_provider.delivery.prepare import Preparer
+    from vambe_provider.delivery.report import Report
+    from vambe_provider.hooks.vambe import VambeHook
+
+Check = Callable[[Sequence[str]], None]
+
+
+class Source(Protocol):
+    """Where the rows of a batch come from."""
+
+    def stream(self, check: Check) -> Iterator[Mapping[str, Any]]:
+        """Yield the rows after a check of their columns; runs in a thread of its own."""
+        ...
+
+    def total(self) -> int | None:
+        """Return how many rows there are, or None when that cannot be told."""
+        ...
+
+
+class VambeTicketsOperator(BaseOperator):
+    """Base of the operators that open one ticket for each row; see them for the parameters."""
+
+    template_fields: Sequence[str] = (
+        "ticket",
+        "key_columns",
+        "namespace",
+        "ledger_conn_id",
+        "rate",
+        "on_empty",
+        "on_unknown",
+        "on_change",
+        "max_rejected",
+        "validate_only",
+        "resend",
+        "shard_index",
+        "shard_count",
+        "vambe_conn_id",
+        "phone_id",
+        "channel",
+    )
+    template_fields_renderers = {"ticket": "json"}
+    ui_color = "#dcf8c6"
+
+    def __init__(
+        self,
+        *,
+        key_columns: Sequence[str] | str,
+        ticket: TicketTemplate,
+        namespace: str | None = None,
+        ledger_conn_id: str | None = None,
+        max_concurrency: int = 8,
+        rate: str | None = None,
+        on_empty: str = "skip",
+        on_unknown: str = "fail",
+        on_change: str = "ignore",
+        max_rejected: int | str = 0,
+        dry_run: bool | str = False,
+        resend: bool | str = False,
+        contact_policy: object | None = None,
+        shard_index: int | str = 0,
+        shard_count: int | str = 1,
+        deferrable: bool = False,
+        vambe_conn_id: str = DEFAULT_CONNECTION,
+        phone_id: str | None = None,
+        channel: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.key_columns = key_columns
+        self.ticket = ticket
+        if callable(ticket):
+            # A function is no template, and its address in memory would make every parse of the Dag file a new version.
+            self.template_fields = tuple(name for name in self.template_fields if name != "ticket")
+        self.namespace = namespace
+        self.ledger_conn_id = ledger_conn_id
+        self.max_concurrency = max_concurrency
+        self.rate = rate
+        self.on_empty = on_empty
+        self.on_unknown = on_unknown
+        self.on_change = on_change
+        self.max_rejected = max_rejected
+        # The base class has a method `dry_run`, which is something else.
+        self.validate_only = dry_run
+        self.resend = resend
+        self.contact_policy = contact_policy
+        self.shard_index = shard_index
+        self.shard_count = shard_count
+        self.deferrable = deferrable
+        self.vambe_conn_id = vambe_conn_id
+        self.phone_id = phone_id
+        self.channel = channel
+        self._stop: threading.Event | None = None
+        self._any_rows = False
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Open the tickets and return the report."""
+        from vambe_provider.hooks.vambe import VambeHook
+
+        self._stop = threading.Event()
+        conn_id = given(self.vambe_conn_id) or DEFAULT_CONNECTION
+        with permanent_errors_fail(), VambeHook(conn_id) as hook:
+            return self._conclude(self._deliver(hook, context), context)
+
+    def on_kill(self) -> None:
+        """Begin no further ticket; what is on its way is finished and recorded."""
+        if self._stop is not None:
+            self._stop.set()
+
+    def open_source(self) -> AbstractContextManager[Source]:
+        """Return the source of the rows, closed when the block ends."""
+        raise NotImplementedError
+
+    def ledger_connection(self) -> str:
+        """Return the connection of the ledger.
+
+        :raises VambeConfigError: when none is given.
+        """
+        conn_id = given(self.ledger_conn_id)
+        if conn_id is None:
+            raise VambeConfigError(
+                "ledger_conn_id: is missing", fix="Name a database connection; the table of the ledger is made in it."
+            )
+        return str(conn_id)
+
+    def keys(self) -> list[str]:
+        """Return the names of the key columns; a text may hold several, separated by commas."""
+        names = self.key_columns.split(",") if isinstance(self.key_columns, str) else self.key_columns
+        return [str(name).strip() for name in names if str(name).strip()]
+
+    def _deliver(self, hook: VambeHook, context: Context) -> Report:
+        from vambe_provider.delivery.engine import deliver_many
+        from vambe_provider.delivery.report import allowed
+
+        options = delivery_options(
+            run=run_name(context, task_id=self.task_id),
+            on_unknown=self.on_unknown,
+            on_change=self.on_change,
+            resend=self.resend,
+        )
+        self._check_arguments()
+        allowed(self.max_rejected, 0)
+        sender = {"phone_id": given(self.phone_id), "channel": given(self.channel)}
+        prepare = self._preparer(hook, sender)
+        rate = self._rate(hook.settings, sender["channel"])
+        dry_run = flag(self.validate_only, name="dry_run")
+        with self.open_source() as source, sql_ledger(self.ledger_connection()) as ledger:
+            return deliver_many(
+                self._watched(source.stream(prepare.check)),
+                prepare=prepare,
+                ledger=ledger,
+                settings=hook.settings,
+                options=options,
+                max_concurrency=whole_number(self.max_concurrency, name="max_concurrency", least=1),
+                rate=rate,
+                total=self._expected(source, rate) if rate and not dry_run else None,
+                dry_run=dry_run,
+                log=self.log.info,
+                stop=self._stop,
+                **sender,
+            )
+
+    def _check_arguments(self) -> None:
+        choice(self.on_empty, name="on_empty", allowed=("skip", "succeed", "fail"))
+        if self.contact_policy is not None:
+            raise VambeConfigError("contact_policy: is not available in this version", fix="Leave it out.")
+
+    def _preparer(self, hook: VambeHook, sender: dict[str, Any]) -> Preparer:
+        from vambe_provider.api.texts import mapping_from
+        from vambe_provider.delivery.key import check_namespace
+        from vambe_provider.delivery.mapping import compile_ticket
+        from vambe_provider.delivery.prepare import Preparer
+
+        check_sender(hook.settings, **sender)
+        template: Any = self.ticket if callable(self.ticket) else mapping_from(self.ticket)
+        return Preparer(
+            compile_ticket(template),
+            key_columns=self.keys(),
+            namespace=check_namespace(str(given(self.namespace) or f"{self.dag_id}.{self.task_id}")),
+            settings=hook.settings,
+            resolve_stage=Stages(hook).id_of,
+            shard=(
+                whole_number(self.shard_index, name="shard_index", least=0),
+                whole_number(self.shard_count, name="shard_count", least=1),
+            ),
+            **sender,
+        )
+
+    def _rate(self, settings: ConnectionSettings, channel: str | None) -> Rate | None:
+        from vambe_provider.api.rate import parse_rate
+
+        text = self.rate if self.rate is None else str(self.rate).strip()
+        return parse_rate(text) if text else settings.rate_for(channel)
+
+    def _expected(self, source: Source, rate: Rate) -> int | None:
+        """Return how many rows to expect, and say what the rate means for them."""
+        from vambe_provider.delivery.pacing import expected_time
+
+        rows = source.total()
+        if rows is None:
+            return None
+        share = -(-rows // int(self.shard_count))
+        self.log.info(expected_time(share, rate))
+        return share
+
+    def _watched(self, rows: Iterator[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+        """Yield the rows and remember that there were some, whichever shard they belong to."""
+        for row in rows:
+            self._any_rows = True
+            yield row
+
+    def _conclude(self, report: Report, context: Context) -> dict[str, Any]:
+        result = report.to_json()
+        for error in report.errors:
+            self.log.warning("%s %s: %s", error["outcome"], error["key"] or "(no key)", error["reason"])
+        failure = report.verdict(self.max_rejected)
+        if failure is not None:
+            # Airflow keeps what a task returns only when it succeeds, and the report matters most when it does not.
+            if (ti := context.get("ti")) is not None:
+                ti.xcom_push(key="return_value", value=result)
+            raise failure
+        if not self._any_rows:
+            self._nothing_to_do()
+        return result
+
+    def _nothing_to_do(self) -> None:
+        match choice(self.on_empty, name="on_empty", allowed=("skip", "succeed", "fail")):
+            case "skip":
+                raise AirflowSkipException("There are no rows, so there is nothing to send.")
+            case "fail":
+                raise VambeDeliveryError(
+                    "There are no rows", fix="Check the source, or set on_empty to skip or succeed when that is normal."
+                )

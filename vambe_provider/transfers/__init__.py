@@ -1,0 +1,1 @@
+"""Tasks that turn rows of a database into Vambe tickets."""
