@@ -30,6 +30,11 @@ if TYPE_CHECKING:
     from vambe_provider.delivery.model import Claim, Sibling
     from vambe_provider.delivery.options import DeliveryOptions
 
+BLIND_RETRY, BLIND_RATE_LIMIT = 0.5, 5.0
+"""Seconds after which a ticket that was not sent is tried again when Vambe did not say how long to wait; the second
+after a 429.
+"""
+
 
 class Api(Reader, Protocol):
     """What a delivery needs of the API client."""
@@ -99,8 +104,8 @@ def not_created(claim: Claim, error: VambeError) -> Settlement:
         return Settlement(claim, State.FAILED, Outcome.FAILED, evidence="refused", error=error)
     if error.permanent:
         return Settlement(claim, State.REJECTED, Outcome.REJECTED, evidence="refused", error=error)
-    limited = isinstance(error, VambeRateLimitError)
-    wait = error.retry_after if error.retry_after is not None else (5.0 if limited else 0.5)
+    blind = BLIND_RATE_LIMIT if isinstance(error, VambeRateLimitError) else BLIND_RETRY
+    wait = error.retry_after if error.retry_after is not None else blind
     return Settlement(claim, State.FAILED, Outcome.FAILED, evidence="not_sent", error=error, retry_in=wait)
 
 

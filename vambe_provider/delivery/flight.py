@@ -126,7 +126,9 @@ class Flight:
 
     async def _check(self, claim: Claim, cause: VambeError | None) -> None:
         siblings = await self._ledger.siblings(claim.work)
-        self.landed.append(await self._courier.resolve(claim, cause, siblings))
+        found = await self._courier.resolve(claim, cause, siblings)
+        # Not in one line with the await: the list may be another one afterwards.
+        self.landed.append(found)
 
     def _fill(self) -> None:
         while self._open and self._claimed and len(self._posting) < self._slots:
