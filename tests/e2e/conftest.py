@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,17 +33,17 @@ class Standalone:
 
     :param url: its address.
     :param sandbox: the address of the local Vambe.
-    :param env: the environment of its processes.
     :param log: the file with its output.
+    :param env: the environment of its processes.
     """
 
     url: str
     sandbox: str
-    env: dict[str, str]
     log: Path
     warehouse: Path
     planted: Planted
-    token: str
+    env: dict[str, str] = field(repr=False)
+    token: str = field(repr=False)
 
     def get(self, path: str) -> Any:
         """Return the JSON answer to a GET."""
@@ -112,4 +112,4 @@ def standalone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standalone]
         start_standalone(children, env=env, log=log)
         url = env["AIRFLOW__API__BASE_URL"]
         token = ask(f"{url}/auth/token")["access_token"]
-        yield Standalone(url, sandbox, env, log, warehouse, planted, token)
+        yield Standalone(url, sandbox, log, warehouse, planted, env, token)
