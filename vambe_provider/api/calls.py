@@ -1,9 +1,8 @@
-"""What the clients do, written once for both: each call is a generator that asks for requests and pauses and returns
-the result.
+"""What the clients do, written once for both: each call is a generator that asks for requests and pauses.
 
 A driver sends every :class:`~vambe_provider.api.requests.Request` that it is given, waits for every :class:`Pause`, and
-puts the reply or
-the error back in. All decisions are here: which request, how its reply is read, whether a read is tried again.
+puts the reply or the error back in, until the generator returns the result. All decisions are here: which request, how
+its reply is read, whether a read is tried again.
 """
 
 from __future__ import annotations
@@ -65,9 +64,7 @@ class Calls:
         return None if when is None else (when - datetime.fromtimestamp(received, UTC)).total_seconds()
 
     def call(self, request: Request, read: Read[T]) -> Steps[T]:
-        """Send a request and read its reply; a request that writes is sent once, one that reads is tried again after a
-        pause.
-        """
+        """Send a request and read its reply; one that writes is sent once, one that reads is tried again."""
         reader = Reader(request, host=self.settings.host, api_key=self.settings.api_key)
         attempt = 1
         while True:

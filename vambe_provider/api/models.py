@@ -1,8 +1,7 @@
 """What Vambe is sent and what it answers, typed.
 
 Requests are strict: a wrong or unknown field is an error before anything is sent. Replies are tolerant: fields may be
-null, missing or
-new. No ``repr`` and no error text holds personal data.
+null, missing or new. No ``repr`` and no error text holds personal data.
 """
 
 from __future__ import annotations
@@ -181,9 +180,7 @@ class OpenTicket(_Request):
         return value
 
     def body(self) -> dict[str, Any]:
-        """Return the JSON object that is sent: always with the three metadata objects, with a message only when one is
-        given.
-        """
+        """Return the JSON object that is sent: always with the three metadata objects, with a message only if given."""
         body: dict[str, Any] = {"to_phone_number": self.to_phone_number, "stage_id": self.stage_id}
         given = {"contact_name": self.contact_name, "email": self.email}
         body.update({key: value for key, value in given.items() if value is not None})
@@ -244,9 +241,7 @@ def _hint(loc: tuple[int | str, ...]) -> str:
 
 
 def _tolerant_text(value: object) -> object:
-    """Return a text or a number as it is and anything else as None, so that one odd optional field does not spoil a
-    reply.
-    """
+    """Return a text or a number as it is and anything else as None: one odd optional field does not spoil a reply."""
     return value if isinstance(value, (str, int, float)) and not isinstance(value, bool) else None
 
 

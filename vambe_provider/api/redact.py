@@ -15,8 +15,7 @@ _MAX_READ = 4000
 _TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
 _TAG = re.compile(r"<(script|style)\b.*?</\1\s*>|<[^>]+>", re.IGNORECASE | re.DOTALL)
 _EMAIL = re.compile(r"[^\s\"'<>(),;:]+@[^\s\"'<>(),;:]+")
-# Ids and times are the useful part of an error and look like numbers to the pattern after them, so they are taken out
-# of its way first.
+# Ids and times are the useful part of an error, and would look like phone numbers.
 _NUMBER = re.compile(
     r"(?P<keep>\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b|\b\d{4}-\d\d-\d\d(?:[T ][\d:.]+)?)"
     r"|\+?\d(?:[\s().\-/]*\d){7,}",
@@ -29,8 +28,7 @@ _HARMLESS = frozenset({"stage_id", "templateId", "ticket_id", "ai_contact_id", "
 
 
 def said(body: bytes, *, sent: Iterable[str] = (), secrets: Iterable[str] = ()) -> str | None:
-    """Return what a reply says, as one line of at most 500 characters without anything personal, or None when it says
-    nothing.
+    """Return what a reply says, in one line of at most 500 characters without anything personal; None for nothing.
 
     Understands NestJS errors (``message`` as text or list, ``error``), ``errors`` lists, HTML pages (their title) and
     raw text.
@@ -49,9 +47,7 @@ def said(body: bytes, *, sent: Iterable[str] = (), secrets: Iterable[str] = ()) 
 
 
 def sent_texts(body: Mapping[str, Any] | None, query: Iterable[tuple[str, str]] = ()) -> list[str]:
-    """Return the texts of a request that belong to a person: names, addresses, the message and the values of the
-    metadata.
-    """
+    """Return the texts of a request that belong to a person: name, address, message and the values of the metadata."""
     return [*_leaves(body or {}), *(value for _, value in query)]
 
 

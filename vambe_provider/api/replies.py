@@ -187,9 +187,7 @@ def says_failure(payload: object, *, states: bool = True) -> bool:
 
 
 def plain_body(reply: Reply) -> bytes:
-    """Return the body without compression; it was not asked for, but gateways add it. What unpacks to more than the
-    limit is cut.
-    """
+    """Return the body without the compression that a gateway may have added; it is cut where it exceeds the limit."""
     if reply.headers.get("content-encoding", "identity").strip().lower() in ("", "identity"):
         return reply.body
     # 47 lets zlib tell gzip and deflate apart by itself.

@@ -26,9 +26,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class TicketRef(TypedDict, total=False):
-    """Names one ticket: exactly one of the three ids, and whether the latest closed ticket will do when none is
-    active.
-    """
+    """Names one ticket: by one of the three ids, and whether the latest closed one will do if none is active."""
 
     ticket_id: str | None
     ai_contact_id: str | None

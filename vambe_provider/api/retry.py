@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 MAX_RETRY_AFTER = 3600.0
 
 # Failures before the first byte of the request left. Everything that is not listed may have been sent: a new or renamed
-# class of a
-# library then costs a look-up, never a second message.
+# class of a library then costs a look-up, never a second message.
 _NOT_SENT = frozenset(
     {
         "httpx.ConnectError",
@@ -85,8 +84,7 @@ def backoff(attempt: int, *, base: float, cap: float, rng: random.Random | None 
 
 
 def retry_after(value: str | None, *, now: datetime | None = None) -> float | None:
-    """Return the seconds that a ``Retry-After`` header means, at most an hour, or None when there is none that makes
-    sense.
+    """Return the seconds that a ``Retry-After`` header means, at most an hour, or None when it makes no sense.
 
     :param value: seconds, or an HTTP date; a past date means 0.
     :param now: the time to which a date is compared; default the local clock.
@@ -114,9 +112,7 @@ def http_date(text: str) -> datetime | None:
 def failed(
     request: Request, message: str, *, fix: str | None = None, status: int | None = None, said: str | None = None
 ) -> VambeError:
-    """Return the error for a request about which nobody knows whether it took effect: a read may be repeated, a write
-    not.
-    """
+    """Return the error for a request of which nobody knows the outcome: a read may be repeated, a write may not."""
     kind = VambeReadError if request.idempotent else VambeMaybeSentError
     return kind(message, fix=fix, status=status, said=said)
 
@@ -128,19 +124,20 @@ def transport_error(error: BaseException, request: Request, *, host: str) -> Vam
     :param request: the request that failed.
     :param host: name of the API's host, for the text.
     """
-    causes = list(_chain(error))
-    # httpx-aiohttp reports a connection that broke after the request as ConnectTimeout, so what aiohttp itself raised
-    # decides.
-    judged = next((cause for cause in causes if any(name.startswith("aiohttp.") for name in _names(cause))), error)
+    # httpx-aiohttp calls a connection that broke after the request a ConnectTimeout, so what aiohttp raised decides.
+    # Never asked is __context__: that may be an older failure, with which the caller is just dealing.
+    cause = error.__cause__
+    judged = cause if cause is not None and type(cause).__module__.startswith("aiohttp.") else error
     names, kind = _names(judged), type(judged).__name__
     if not names & _NOT_SENT:
         text = f"the connection to {host} failed before the reply was there ({kind})"
         return failed(request, f"Could not {request.what}: {text}")
-    text, fix = _reason(frozenset().union(*map(_names, causes)), host=host)
+    text, fix = _reason(frozenset().union(*map(_names, _chain(error))), host=host)
     return VambeNotSentError(f"Could not {request.what}: {text} ({kind})", fix=fix)
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
+    """Return what led to a failure, as far as it can be told; good enough for a hint, not for a decision."""
     current: BaseException | None = error
     for _ in range(10):
         if current is None:

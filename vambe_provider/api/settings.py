@@ -212,9 +212,7 @@ def _port(value: int | str | None) -> int | None:
 
 
 def _missing(value: str | None) -> str | None:
-    """Return a text without the space around it, or None when nothing is in it; Airflow's forms store null and empty
-    alike.
-    """
+    """Return a text without the space around it, or None when nothing is in it, as null and ``null`` mean too."""
     text = "" if value is None else str(value).strip()
     return None if text.lower() in ("", "null", "none") else text
 

@@ -17,10 +17,9 @@ _LONG = 40
 
 
 def metadata_texts(values: Mapping[Any, Any]) -> dict[str, str]:
-    """Return metadata with every value as text; keys whose value is null (or NaN, which pandas uses for null) are left
-    out.
+    """Return metadata with every value as text; a nested list or object becomes JSON text.
 
-    A nested list or object becomes JSON text.
+    Keys whose value is null are left out, and so is NaN, which pandas uses for null.
 
     :param values: names and values, as a row or an XCom holds them.
     :raises ValueError: when a name or a value cannot be text; the error names the key and never holds the value.

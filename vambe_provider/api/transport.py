@@ -1,9 +1,8 @@
 """Two drivers that move the bytes of one request, and know nothing about what they mean.
 
 They use the transports of httpx without its clients. A client would log every URL at INFO, with the phone numbers and
-addresses that a
-search carries, keep cookies, and cost time for each request. Neither driver follows a redirect or repeats a request
-that writes.
+addresses that a search carries, keep cookies, and cost time for each request. Neither driver follows a redirect, and
+neither repeats a request that writes.
 """
 
 from __future__ import annotations
@@ -32,8 +31,7 @@ if TYPE_CHECKING:
 
     from vambe_provider.api.requests import Request
 
-# A connection that the server closes while it idles shows up as a write that may have been sent, so it is not kept for
-# long.
+# A connection that the server closes while it idles makes of the next write one that may have been sent.
 KEEPALIVE_SECONDS = 5.0
 CONNECT_SECONDS = 10.0
 _TOO_LARGE = "is larger than 1 MiB"
@@ -121,6 +119,8 @@ def _reply(response: httpx.Response, body: bytes | bytearray, fault: str | None)
 
 class SyncTransport:
     """Moves one request after the other over httpx.
+
+    Connecting, sending and each read of the reply have the connection's timeout; only the body has it as a whole.
 
     :param settings: the connection.
     """

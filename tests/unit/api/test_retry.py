@@ -4,7 +4,9 @@ import random
 import socket
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from typing import Any
 
+import aiohttp
 import httpx
 import pytest
 from hypothesis import given
@@ -112,6 +114,19 @@ def test_the_phase_decides_whether_a_write_was_sent(error: Exception, sent: str)
     reading = transport_error(error, GET, host="api.vambe.me")
     assert writing.sent == sent
     assert type(reading) is (VambeNotSentError if sent == "no" else VambeReadError)
+
+
+def test_an_older_failure_that_the_caller_is_dealing_with_decides_nothing() -> None:
+    key: Any = None
+    try:
+        raise aiohttp.ClientConnectorError(key, OSError(111, "refused"))
+    except aiohttp.ClientConnectorError:
+        try:
+            raise TimeoutError
+        except TimeoutError as caught:
+            error = caught
+    assert error.__context__ is not None
+    assert transport_error(error, POST, host="api.vambe.me").sent == "maybe"
 
 
 def test_the_text_of_a_library_is_not_shown_and_a_long_chain_ends() -> None:
