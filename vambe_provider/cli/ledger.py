@@ -145,7 +145,8 @@ def prune(options: argparse.Namespace) -> int:
     if options.json:
         print_json({"state": options.state, "tickets": number, "pruned": not options.dry_run})
     else:
-        print_line(f"{_tickets(number)} in the state {state} {'would be' if options.dry_run else 'were'} forgotten.")
+        was = "would be" if options.dry_run else "was" if number == 1 else "were"
+        print_line(f"{_tickets(number)} in the state {state} {was} forgotten.")
     return DONE
 
 

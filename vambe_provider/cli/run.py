@@ -28,7 +28,8 @@ def run(action: str, options: argparse.Namespace) -> int:
     """
     with _quiet():
         try:
-            return _action(action)(options)
+            code = _action(action)(options)
+            sys.stdout.flush()
         except VambeConfigError as error:
             return _say(error, WRONG)
         except VambeError as error:
@@ -39,6 +40,7 @@ def run(action: str, options: argparse.Namespace) -> int:
             return DONE
         except KeyboardInterrupt:
             return 130
+        return code
 
 
 def complain(text: str) -> None:

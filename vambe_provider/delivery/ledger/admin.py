@@ -15,6 +15,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from vambe_provider.delivery.ledger import statements
 from vambe_provider.delivery.ledger.entry import (
     Count,
     Entry,
@@ -42,8 +43,9 @@ def create(engine: sa.engine.Engine) -> bool:
     """Create the ledger's table.
 
     :return: whether it was missing.
-    :raises VambeLedgerError: when the database does not let it, or holds a table of a newer version.
+    :raises VambeLedgerError: when the database does not let it, cannot hold a ledger, or holds one of a newer version.
     """
+    statements.insert_ignoring_known(engine.dialect.name)  # raises for a database that no delivery can use
 
     def make() -> bool:
         if sa.inspect(engine).has_table(TABLE):
@@ -104,7 +106,7 @@ class LedgerAdmin:
 
         return retrying(read)
 
-    def every(self, selection: Selection) -> Iterator[Entry]:
+    def every(self, selection: Selection, *, page: int = PAGE) -> Iterator[Entry]:
         """Yield all rows, in the order of their keys.
 
         They are read page by page, each in a transaction of its own, so that a slow reader blocks no delivery; a row
@@ -112,9 +114,9 @@ class LedgerAdmin:
         """
         started = retrying(self._now)
         last: Entry | None = None
-        while page := retrying(partial(self._page, selection, started, last)):
-            yield from page
-            last = page[-1]
+        while entries := retrying(partial(self._page, selection, started, last, page)):
+            yield from entries
+            last = entries[-1]
 
     def find(self, key: str, *, namespace: str | None = None) -> list[Entry]:
         """Return the rows that a key means.
@@ -222,12 +224,12 @@ class LedgerAdmin:
             some = [*conditions, ledger.c.updated_at <= edge] if edge is not None else conditions
             return int(connection.execute(sa.delete(ledger).where(*some)).rowcount)
 
-    def _page(self, selection: Selection, now: datetime, after: Entry | None) -> list[Entry]:
+    def _page(self, selection: Selection, now: datetime, after: Entry | None, size: int) -> list[Entry]:
         conditions = selection.conditions(now)
         if after is not None:
             later = sa.and_(ledger.c.namespace == after.namespace, ledger.c.ticket_key > after.ticket_key)
             conditions.append(sa.or_(ledger.c.namespace > after.namespace, later))
-        query = sa.select(*_ENTRY).where(*conditions).order_by(ledger.c.namespace, ledger.c.ticket_key).limit(PAGE)
+        query = sa.select(*_ENTRY).where(*conditions).order_by(ledger.c.namespace, ledger.c.ticket_key).limit(size)
         with self._transaction() as (connection, _):
             return [Entry(*row) for row in connection.execute(query)]
 
