@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 DAG_ID = "vambe_late_orders"
 TASK_ID = "open_tickets"
-LATENCY_MS = 40
+LATENCY_MS = 25
 OUTCOMES = {
     "opened": "Ticket opened",
     "already_opened": "Already open, nothing sent",
