@@ -46,6 +46,7 @@ if TYPE_CHECKING:
         BaseTrigger,
         TriggerEvent,
     )
+    from airflow.triggers.shared_stream import SharedStreamProducer
 
     AIRFLOW_V_3_0_PLUS: bool
     AIRFLOW_V_3_1_PLUS: bool
@@ -61,6 +62,8 @@ else:
             value = _is_at_least(name)
         elif name in ("BaseTrigger", "BaseEventTrigger", "TriggerEvent"):
             value = _trigger_class(name)
+        elif name == "SharedStreamProducer":
+            value = _shared_stream_producer()
         elif name == "mask_secret":
             value = _mask_secret()
         else:
@@ -94,6 +97,7 @@ __all__ = [
     "Context",
     "DecoratedOperator",
     "PokeReturnValue",
+    "SharedStreamProducer",
     "StateStore",
     "TaskDecorator",
     "TaskDeferred",
@@ -206,6 +210,15 @@ def _trigger_class(name: str) -> Any:
     from airflow.triggers import base
 
     return getattr(base, name, base.BaseTrigger)
+
+
+def _shared_stream_producer() -> Any:
+    """Return the base of a poll that event triggers share; ``object`` before Airflow 3.3, which has none."""
+    try:
+        from airflow.triggers.shared_stream import SharedStreamProducer
+    except ImportError:
+        return object
+    return SharedStreamProducer
 
 
 def _mask_secret() -> Any:

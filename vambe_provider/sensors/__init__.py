@@ -1,0 +1,1 @@
+"""Wait for what becomes of a ticket."""
