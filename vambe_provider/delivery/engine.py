@@ -42,6 +42,8 @@ TURN = 0.02
 """Seconds at least between two transactions while posts are on their way, so that each carries many rows."""
 MAX_TRIES = 6
 """How often one row is posted or looked for in one run, while each time nothing was created."""
+LOOK_AGAIN = 5.0
+"""Seconds at most until the ledger is asked again for a row that somebody else holds."""
 LEDGER_PATIENCE = 60.0
 """Seconds for which a ledger that is down is asked again before the run gives up."""
 
@@ -86,7 +88,8 @@ def deliver_many(
     report, stopping = Report(), stop or threading.Event()
     progress = Progress(report, log, total)
     sender = f"{settings.host}/{phone_id or settings.phone_id}"
-    pacer = make_pacer(rate, store=settings.rate_store, sender=sender, burst=defer_after is not None)
+    burst = rate is not None and defer_after is not None and rate.seconds >= defer_after
+    pacer = make_pacer(rate, store=settings.rate_store, sender=sender, burst=burst)
 
     async def run() -> Report:
         from vambe_provider.api import AsyncVambeClient
@@ -241,7 +244,9 @@ class Engine:
     def _wait_for(self, claim: Claim) -> None:
         give_up = self._waits.setdefault(claim.work.key.digest, clock.now() + self._ledger.lease + 30.0)
         if clock.now() < give_up:
-            self._queue.postpone(claim.work, clock.now() + min(max(claim.wait, 0.05), 5.0))
+            # Whoever has it may be done early; a task that can leave its slot meanwhile waits for the lease to end.
+            longest = LOOK_AGAIN if self._defer_after is None else claim.wait
+            self._queue.postpone(claim.work, clock.now() + max(0.05, min(claim.wait, longest)))
             return
         del self._waits[claim.work.key.digest]
         self._queue.done(claim.work)
@@ -257,7 +262,7 @@ class Engine:
         elif self._flight.health.stop:
             self._report.stopped = self._flight.health.stop
         elif self._defer_after is not None and (idle := self._idle_for()) >= self._defer_after:
-            self._report.stopped, self._report.resume_in = "deferred", idle
+            self._report.stopped, self._report.resume_in = "deferred", max(idle, self._pacer.fresh_in())
 
     def _idle_for(self) -> float:
         """Return for how many seconds there will be nothing to do."""

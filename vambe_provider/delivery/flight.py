@@ -112,17 +112,18 @@ class Flight:
     async def _post(self, claim: Claim) -> None:
         began = clock.now()
         result = await self._courier.post(claim)
-        error = result.error if isinstance(result, Settlement) else result
-        if error is None:
-            self.health.works()
-        elif (rest := self.health.fails(error, began=began, now=clock.now())) > 0:
-            self._progress.note(f"the sender rests for {rest:.1f} s: {error.message}")
-            await self._pacer.pause(rest)
         if isinstance(result, Settlement):
             self.landed.append(result)
         elif self._open:
             self.check(claim, result)
         # else: nobody knows, and nobody has time to look; the row stays `sending`, and the next try reconciles it
+        error = result.error if isinstance(result, Settlement) else result
+        if error is None:
+            self.health.works()
+        elif (rest := self.health.fails(error, began=began, now=clock.now())) > 0:
+            self._progress.note(f"the sender rests for {rest:.1f} s: {error.message}")
+            # Last, because a shared store may fail, and the outcome must be recorded all the same.
+            await self._pacer.pause(rest)
 
     async def _check(self, claim: Claim, cause: VambeError | None) -> None:
         siblings = await self._ledger.siblings(claim.work)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Protocol
 
 from vambe_provider.delivery import clock
-from vambe_provider.exceptions import VambeConfigError
 
 if TYPE_CHECKING:
     from vambe_provider.api.rate import Rate
@@ -29,6 +27,10 @@ class Pacer(Protocol):
 
     def wait(self) -> float:
         """Return the seconds until the next permit, as far as is known."""
+        ...
+
+    def fresh_in(self) -> float:
+        """Return the seconds after which a process that knows nothing of this one's permits keeps the rate too."""
         ...
 
 
@@ -63,6 +65,10 @@ class LocalPacer:
         """Return the seconds until the next permit."""
         return max(0.0, max(self._next, self._paused) - clock.now())
 
+    def fresh_in(self) -> float:
+        """Return the seconds after which another process may begin."""
+        return self.wait()
+
 
 class WindowPacer(LocalPacer):
     """Gives out the tickets of a whole period at once, and then none for as long, so that a task can leave its worker
@@ -75,6 +81,7 @@ class WindowPacer(LocalPacer):
         super().__init__(rate)
         self._rate = rate
         self._left = rate.count
+        self._last = -math.inf
 
     async def permits(self, wanted: int) -> int:
         """Return how many tickets may be sent now."""
@@ -82,74 +89,15 @@ class WindowPacer(LocalPacer):
         if now < max(self._paused, self._next) or wanted <= 0:
             return 0
         granted = min(wanted, self._left)
-        self._left -= granted
+        self._left, self._last = self._left - granted, now
         if self._left == 0:
             # Counted from the last ticket, so that no period of this length ever holds more than the rate.
             self._left, self._next = self._rate.count, now + self._rate.seconds
         return granted
 
-
-class SharedPacer:
-    """Paces one sender across processes and machines, through a store that the ``limits`` library reaches.
-
-    :param rate: tickets in a period.
-    :param store: address of the store, as ``redis://host:6379/0``.
-    :param sender: what tells this sender from others.
-    :raises VambeConfigError: when the library is not installed or the store cannot be reached.
-    """
-
-    def __init__(self, rate: Rate, *, store: str, sender: str) -> None:
-        try:
-            from limits import RateLimitItemPerSecond
-            from limits.storage import storage_from_string
-            from limits.strategies import MovingWindowRateLimiter
-        except ImportError as error:
-            raise VambeConfigError(
-                "rate_store needs the `limits` library", fix="Install airflow-provider-vambe[redis]."
-            ) from error
-        spread = rate.interval >= 1
-        self._item = RateLimitItemPerSecond(
-            1 if spread else rate.count, math.ceil(rate.interval) if spread else rate.seconds
-        )
-        self._pause_key = f"vambe/pause/{sender}"
-        self._sender = sender
-        self._until = -math.inf
-        try:
-            self._storage = storage_from_string(store)
-            self._limiter = MovingWindowRateLimiter(self._storage)
-            reachable = self._storage.check()
-        except Exception as error:  # noqa: BLE001 - each store has errors of its own
-            raise VambeConfigError(f"rate_store: {type(error).__name__} while reaching the store") from None
-        if not reachable:
-            raise VambeConfigError(
-                "rate_store: the store cannot be reached", fix="Check its address, or remove rate_store."
-            )
-
-    async def permits(self, wanted: int) -> int:
-        """Return how many tickets may be sent now; asks the store."""
-        return await asyncio.to_thread(self._permits, wanted)
-
-    async def pause(self, seconds: float) -> None:
-        """Give out no permit for so long, to no process."""
-        if seconds > 0:
-            await asyncio.to_thread(self._storage.incr, self._pause_key, math.ceil(seconds))
-
-    def wait(self) -> float:
-        """Return the seconds until the next permit, as the store last said."""
-        return max(0.0, self._until - clock.utc())
-
-    def _permits(self, wanted: int) -> int:
-        if self._storage.get(self._pause_key):
-            self._until = max(clock.utc() + 0.1, cast("float", self._storage.get_expiry(self._pause_key)))
-            return 0
-        granted = 0
-        while granted < wanted and self._limiter.hit(self._item, self._sender):
-            granted += 1
-        if granted < wanted:
-            reset = self._limiter.get_window_stats(self._item, self._sender).reset_time
-            now = clock.utc()
-            self._until = now + min(max(0.05, reset - now), self._item.get_expiry())
-        return granted
+    def fresh_in(self) -> float:
+        """Return the seconds after which another process may begin, which would begin with a whole period's tickets."""
+        return max(self.wait(), self._last + self._rate.seconds - clock.now())
 
 
 def make_pacer(rate: Rate | None, *, store: str | None, sender: str, burst: bool = False) -> Pacer:
@@ -157,9 +105,11 @@ def make_pacer(rate: Rate | None, *, store: str | None, sender: str, burst: bool
 
     :param burst: send a period's tickets at once, for a task that defers in between.
     """
-    if rate is None or store is None:
+    if store is None:
         return WindowPacer(rate) if burst and rate is not None else LocalPacer(rate)
-    return SharedPacer(rate, store=store, sender=sender)
+    from vambe_provider.delivery.shared_pacing import SharedPacer
+
+    return SharedPacer(rate, store=store, sender=sender, burst=burst)
 
 
 def expected_time(rows: int, rate: Rate) -> str:
