@@ -185,7 +185,7 @@ def test_a_table_of_a_newer_provider_is_left_alone(admin: LedgerAdmin, put: Put,
 
 def test_a_database_that_no_delivery_can_use_gets_no_table() -> None:
     made: list[Any] = []
-    oracle: Any = sa.create_mock_engine("oracle+oracledb://", lambda *statement: made.append(statement))
+    oracle: Any = sa.create_mock_engine("oracle+cx_oracle://", lambda *statement: made.append(statement))
     with pytest.raises(VambeLedgerError, match="'oracle' cannot hold the ledger"):
         create(oracle)
     assert not made
