@@ -25,8 +25,7 @@ STAGE = "550e8400-e29b-41d4-a716-446655440000"
 EMPTY: dict[str, Any] = {"contact_metadata": {}, "ticket_metadata": {}, "integration_data": {}}
 
 # The five uses of the endpoint page: what a pipeline holds, and the body that the page documents. The three metadata
-# objects are always
-# there, and metadata are text, as the page's own examples make them.
+# objects are always there, and metadata are text, as the page's own examples make them.
 USES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "contact form": (
         {

@@ -8,6 +8,7 @@ neither repeats a request that writes.
 from __future__ import annotations
 
 import asyncio
+import functools
 import platform
 import threading
 import time
@@ -86,6 +87,8 @@ class Wire:
         self.timeout = settings.timeout
         self._base = httpx.URL(settings.base_url)
         self._prefix = self._base.raw_path.decode().rstrip("/")
+        # All tickets of one sender go to the same address, and parsing it costs more than all the rest of a request.
+        self._url = functools.lru_cache(maxsize=64)(self._parsed)
         connect = min(CONNECT_SECONDS, settings.timeout / 2)
         limits = httpx.Timeout(settings.timeout, connect=connect, pool=connect)
         self._extensions = {"timeout": limits.as_dict()}
@@ -104,8 +107,11 @@ class Wire:
         headers = list(self._headers)
         if request.body is not None:
             headers += [(b"Content-Type", b"application/json"), (b"Content-Length", str(len(content)).encode())]
-        url = self._base.copy_with(raw_path=f"{self._prefix}{request.target}".encode("ascii"))
+        url = self._url(request.target)
         return httpx.Request(request.method, url, headers=headers, content=content, extensions=self._extensions)
+
+    def _parsed(self, target: str) -> httpx.URL:
+        return self._base.copy_with(raw_path=f"{self._prefix}{target}".encode("ascii"))
 
     def failure(self, error: BaseException, request: Request) -> VambeError:
         """Return the error that a failure of httpx means."""
@@ -216,9 +222,8 @@ class AsyncTransport:
         if self._http is not None and self._loop is loop:
             return self._http
         context = await asyncio.to_thread(ssl_context) if _context is None else _context
-        # A connection belongs to the loop that opened it, so a client that lives longer than its loop starts anew.
-        # Asked once more,
-        # because another task may have been here during the wait.
+        # A connection belongs to the loop that opened it, so a client that lives longer than its loop starts anew. Asked
+        # once more, because another task may have been here during the wait.
         if self._http is None or self._loop is not loop:
             self._http, self._loop = self._transport(context), loop
         return self._http

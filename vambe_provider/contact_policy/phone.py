@@ -11,8 +11,7 @@ from vambe_provider.exceptions import PhoneNumberError, VambeConfigError
 _PLUS = "Write the number with + and its country code."
 _PLUS_OR_REGION = "Write the number with + and its country code, or set default_region in the connection."
 # Digits without a plus sign are only taken as international when they are longer than most national numbers: shorter
-# ones
-# can be valid in a country that nobody meant.
+# ones can be valid in a country that nobody meant.
 _MIN_BARE = 11
 
 
@@ -28,11 +27,9 @@ def mask_number(number: str) -> str:
 def canonical_number(value: object, *, default_region: str | None = None) -> str:
     """Return the one E.164 form of a number, as ``+56912345678``.
 
-    Repairs what is safe to repair: spaces and brackets, ``00`` for the plus sign, trunk prefixes, Mexico's ``1`` after
-    52 and its
-    044, 045 and 01, Argentina's ``15`` and missing ``9``, and the missing ninth digit of Brazilian mobiles. It never
-    guesses a
-    country.
+    Repairs what is safe to repair: spaces and brackets, ``00`` for the plus sign, trunk prefixes, Mexico's ``1`` after 52
+    and its 044, 045 and 01, Argentina's ``15`` and missing ``9``, and the missing ninth digit of Brazilian mobiles. Digits
+    without a plus sign are taken as a number of the region, or as international when they are long enough for it.
 
     :param value: text, or a whole number as a database returns it; a float is refused, since it loses digits and the
         plus sign.
@@ -122,8 +119,7 @@ def _international(digits: str, *, fix: str = _PLUS) -> str:
 
 
 def _chilean(digits: str) -> str:
-    # The library cannot tell landlines from mobiles here, and lags behind new ranges of mobiles; the rule is simple
-    # enough.
+    # The library cannot tell landlines from mobiles here and lags behind new ranges of mobiles; the rule is simple.
     if not re.fullmatch("569[0-9]{8}", digits):
         raise phone_problem(
             f"{mask_number(digits)} is not a Chilean mobile number, which has 9 digits and starts with 9",
