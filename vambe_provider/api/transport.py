@@ -222,8 +222,8 @@ class AsyncTransport:
         if self._http is not None and self._loop is loop:
             return self._http
         context = await asyncio.to_thread(ssl_context) if _context is None else _context
-        # A connection belongs to the loop that opened it, so a client that lives longer than its loop starts anew. Asked
-        # once more, because another task may have been here during the wait.
+        # A connection belongs to the loop that opened it, so a client that outlives its loop starts anew. Asked once
+        # more, because another task may have been here during the wait.
         if self._http is None or self._loop is not loop:
             self._http, self._loop = self._transport(context), loop
         return self._http

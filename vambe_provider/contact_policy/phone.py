@@ -27,9 +27,9 @@ def mask_number(number: str) -> str:
 def canonical_number(value: object, *, default_region: str | None = None) -> str:
     """Return the one E.164 form of a number, as ``+56912345678``.
 
-    Repairs what is safe to repair: spaces and brackets, ``00`` for the plus sign, trunk prefixes, Mexico's ``1`` after 52
-    and its 044, 045 and 01, Argentina's ``15`` and missing ``9``, and the missing ninth digit of Brazilian mobiles. Digits
-    without a plus sign are taken as a number of the region, or as international when they are long enough for it.
+    Repairs what is safe to repair: spaces and brackets, ``00`` for the plus sign, trunk prefixes, Mexico's ``1`` after
+    52 and its 044, 045 and 01, Argentina's ``15`` and missing ``9``, and the missing ninth digit of Brazilian mobiles.
+    Digits without a plus sign are taken as a number of the region, or as international when they are long enough.
 
     :param value: text, or a whole number as a database returns it; a float is refused, since it loses digits and the
         plus sign.
