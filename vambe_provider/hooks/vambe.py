@@ -221,4 +221,5 @@ def _diagnosis(error: VambeError) -> str:
             cause = "The host cannot be reached: check the base URL and the network"
         case _:
             cause = "The host is reached, but Vambe gives no proper answer now"
-    return " ".join(part for part in (f"{cause}.", f"{error.message.rstrip('.')}.", error.said, error.fix) if part)
+    said = f"Vambe said: {error.said}" if error.said else None
+    return " ".join(f"{part.rstrip('.')}." for part in (cause, error.message, said, error.fix) if part)

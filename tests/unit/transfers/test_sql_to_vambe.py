@@ -11,7 +11,7 @@ from vambe_provider.compat import DAG, AirflowFailException, AirflowSkipExceptio
 from vambe_provider.transfers.sql_to_vambe import SqlToVambeTicketsOperator
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tests.unit.conftest import Connect
