@@ -279,7 +279,9 @@ class Engine:
         flight = self._flight
         if flight.posting:
             await _until(flight.hungry, TURN)
-        can_go = self._queue.idle and flight.room() > 0 and self._pacer.wait() == 0
+        due = self._queue.next_due()
+        waiting = self._queue.idle or (due is not None and due <= clock.now())
+        can_go = waiting and flight.room() > 0 and self._pacer.wait() == 0
         if not (flight.landed or can_go or self._finished()):
             await _until(flight.news, min(1.0, self._idle_for() or 1.0))
         flight.news.clear()
