@@ -1,4 +1,4 @@
-"""What the tests of the triggers share: tickets in the sandbox, and triggers that run next to each other in one loop."""
+"""What the tests of the triggers share: tickets in the sandbox, and triggers that run side by side in one loop."""
 
 from __future__ import annotations
 

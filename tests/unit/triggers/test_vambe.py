@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.unit.triggers.conftest import Triggers
 from vambe_provider.triggers.vambe import VambeTicketTrigger
 from vambe_provider.waiting import clients, poll
 from vambe_provider.waiting.conditions import moment
 
 if TYPE_CHECKING:
     from tests.unit.conftest import Connect
+    from tests.unit.triggers.conftest import Triggers
     from vambe_provider.sandbox import Sandbox
 
 OpenTickets = Callable[[int], list[str]]
