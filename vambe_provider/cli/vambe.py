@@ -41,7 +41,7 @@ def stages(options: argparse.Namespace) -> int:
         names = ("pipeline_name", "pipeline_id", "name", "id")
         print_json([{"label": stage.label, **{name: getattr(stage, name) for name in names}} for stage in found])
     elif found:
-        print_table(("STAGE", "ID", "PIPELINE ID"), [(stage.label, stage.id, stage.pipeline_id) for stage in found])
+        print_table(("STAGE", "ID"), [(stage.label, stage.id) for stage in found])
     if not found:
         complain("The key of this connection sees no pipeline with stages.")
     return DONE if found else NOTHING

@@ -56,7 +56,7 @@ def test_a_missing_connection_is_named(command: Command) -> None:
 def test_stages_are_listed_as_operators_take_them(connect: Connect, vambe_sandbox: Sandbox, command: Command) -> None:
     connect()
     lines = command("stages").lines
-    assert re.split(r"  +", lines[0]) == ["STAGE", "ID", "PIPELINE ID"]
+    assert re.split(r"  +", lines[0]) == ["STAGE", "ID"]
     listed = {cells[0]: cells[1] for line in lines[1:] if (cells := re.split(r"  +", line))}
     assert len(listed) == 10
     assert listed["Support / Human help"] == vambe_sandbox.stage_id("Support / Human help")
