@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from vambe_provider.exceptions import VambeConfigError
+from vambe_provider.exceptions import VambeConfigError, VambeDeliveryError
 from vambe_provider.hooks.sql import database_engine, database_hook
 
 if TYPE_CHECKING:
@@ -66,6 +66,7 @@ class SqlSource:
         """Run the query and hand out its rows as they arrive; the database connection is held until the block ends.
 
         :raises VambeConfigError: when it returns no columns, or two columns of one name.
+        :raises VambeDeliveryError: when the database fails, also in the middle of the rows.
         """
         with self._run(self._sql) as rows:
             _check_columns(rows.columns)
@@ -104,8 +105,25 @@ class SqlSource:
 
 
 @contextmanager
+def _quiet_errors() -> Iterator[None]:
+    """Turn an error of the database into one whose text holds neither parameters nor what looks like personal data."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from vambe_provider.api.redact import said
+
+    try:
+        yield
+    except SQLAlchemyError as error:
+        cause = getattr(error, "orig", None) or error
+        raise VambeDeliveryError(
+            f"sql: the query failed with {type(cause).__name__}: {said(str(cause).encode())}",
+            fix="Correct the query or its connection. Rows that were sent are recorded; the next try takes the others.",
+        ) from None
+
+
+@contextmanager
 def _engine_rows(engine: Engine, sql: str, parameters: Any) -> Iterator[Rows]:
-    with engine.connect() as connection:
+    with _quiet_errors(), engine.connect() as connection:
         if engine.dialect.name in ("mysql", "mariadb"):
             # These servers hang up on a reader that pauses for a minute, and a paced one pauses for longer.
             connection.exec_driver_sql(f"SET SESSION net_write_timeout = {_PATIENCE}")

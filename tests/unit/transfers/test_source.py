@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import pytest
 import sqlalchemy as sa
 
-from vambe_provider.exceptions import VambeConfigError
+from vambe_provider.exceptions import VambeConfigError, VambeDeliveryError
 from vambe_provider.transfers.source import SqlSource
 
 
@@ -113,11 +113,21 @@ def test_parameters_of_postgresql_are_its_own(postgres_url: str) -> None:
     assert read("SELECT %(a)s AS a, '5%%' AS b", {"a": 1}) == [{"a": 1, "b": "5%"}]
 
 
-def test_no_parameter_is_in_the_text_of_an_error(sqlite_url: str) -> None:
-    connect_to("warehouse", sqlite_url)
-    with pytest.raises(sa.exc.SQLAlchemyError) as caught:
-        read("SELECT ? FROM nowhere", ["+56961234567"])
+def test_an_error_of_the_database_says_why_and_nothing_personal(postgres_url: str) -> None:
+    connect_to("warehouse", postgres_url)
+    with pytest.raises(VambeDeliveryError, match="invalid input syntax for type integer") as caught:
+        read("SELECT CAST(%s AS INTEGER) AS number", ["+56 961234567"])
     assert "961234567" not in str(caught.value)
+    assert caught.value.__suppress_context__
+
+
+def test_an_error_in_the_middle_of_the_rows_is_no_other(sqlite_url: str) -> None:
+    connect_to("warehouse", sqlite_url)
+    # The function fails for its third row only, when two have been handed out.
+    numbers = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 3)"
+    third = f"{numbers} SELECT abs(-9223372036854775807 - (i = 3)) FROM n"
+    with pytest.raises(VambeDeliveryError, match="integer overflow"):
+        read(third)
 
 
 def test_rows_arrive_before_all_of_them_exist(sqlite_url: str) -> None:

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from tests.unit.tasks import Ti, context
 from tests.unit.transfers.test_source import connect_to
 from vambe_provider.compat import DAG, AirflowFailException, AirflowSkipException
+from vambe_provider.exceptions import VambeDeliveryError
 from vambe_provider.transfers.sql_to_vambe import SqlToVambeTicketsOperator
 
 if TYPE_CHECKING:
@@ -157,7 +158,7 @@ def test_without_rows_the_task_is_skipped(sqlite: str) -> None:
 
 
 def test_a_database_that_cannot_be_queried_may_be_retried(sqlite: str, vambe_sandbox: Sandbox) -> None:
-    with pytest.raises(sa.exc.OperationalError, match="no such table"):
+    with pytest.raises(VambeDeliveryError, match="no such table"):
         transfer(sql="SELECT * FROM nowhere").execute(context())
     assert vambe_sandbox.tickets() == []
 
