@@ -41,7 +41,8 @@ python=$(find_python)
 
 # uv does not read pip's settings, so what pip was told about the index and its certificate is handed on.
 pip_setting() {
-    "$python" -m pip config get "global.$1" 2>/dev/null || true
+    # `list`, because `get` looks at one of pip's files only.
+    "$python" -m pip config list 2>/dev/null | sed -n "s/^global\.$1='\(.*\)'\$/\1/p" || true
 }
 index=${PIP_INDEX_URL:-$(pip_setting index-url)}
 cert=${PIP_CERT:-$(pip_setting cert)}
