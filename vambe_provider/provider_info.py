@@ -19,7 +19,14 @@ def get_provider_info() -> dict[str, Any]:
             {"integration-name": "SQL", "external-doc-url": "https://peps.python.org/pep-0249/", "tags": ["software"]},
         ],
         "hooks": [{"integration-name": "Vambe", "python-modules": ["vambe_provider.hooks.vambe"]}],
-        "operators": [{"integration-name": "Vambe", "python-modules": ["vambe_provider.operators.vambe"]}],
+        "operators": [
+            {
+                "integration-name": "Vambe",
+                "python-modules": ["vambe_provider.operators.vambe", "vambe_provider.operators.lifecycle"],
+            }
+        ],
+        "sensors": [{"integration-name": "Vambe", "python-modules": ["vambe_provider.sensors.vambe"]}],
+        "triggers": [{"integration-name": "Vambe", "python-modules": ["vambe_provider.triggers.vambe"]}],
         "transfers": [
             {
                 "source-integration-name": "SQL",
