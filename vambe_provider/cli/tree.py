@@ -284,7 +284,7 @@ ROOT = Group(
             arguments=(_VAMBE, _JSON),
             description=(
                 "List the connected sender of each kind of channel. Its id is the phone_id of the connection\n"
-                "and of operators. Vambe tells one sender of a kind; the ids of others are in its settings."
+                "and of operators. Vambe tells one sender of a kind, even when there are several."
             ),
             examples=("channels",),
         ),
