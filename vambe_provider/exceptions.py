@@ -70,7 +70,7 @@ class VambeError(Exception):
         """Return the whole text: what happened, what the API said, whether it was sent, and the way out."""
         parts = [self.message.rstrip(".") + "."]
         if self.said:
-            parts.append(f"Vambe said: {self.said}")
+            parts.append(f"Vambe said: {self.said.rstrip('.')}.")
         parts.append({"no": "Nothing was sent.", "maybe": "It may have been sent.", "yes": "It was sent."}[self.sent])
         if self.fix:
             parts.append(self.fix)
