@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "vambe_provider"
 WITHOUT_AIRFLOW = ("api", "contact_policy", "delivery", "sandbox")
 EDGES = ("decorators", "hooks", "links", "notifications", "operators", "sensors", "transfers", "triggers")
-HEAVY = ("aiohttp", "httpx", "pandas", "numpy", "phonenumbers", "pydantic", "sqlalchemy")
+HEAVY = ("aiohttp", "httpx", "httpx_aiohttp", "pandas", "numpy", "phonenumbers", "pydantic", "sqlalchemy")
 
 
 def modules_below(*names: str) -> list[str]:

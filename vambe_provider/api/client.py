@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from vambe_provider.api.calls import Calls, ContactPages, Pause, Steps
 from vambe_provider.api.retry import Retries
-from vambe_provider.api.transport import SyncTransport
+from vambe_provider.api.transport import AsyncTransport, SyncTransport
 from vambe_provider.exceptions import VambeError
 
 if TYPE_CHECKING:
@@ -204,9 +204,6 @@ class AsyncVambeClient(_Client):
         self, settings: ConnectionSettings, *, max_connections: int = 100, retries: Retries | None = None
     ) -> None:
         super().__init__(settings, retries=retries)
-        # Here, because the blocking client has no use for aiohttp.
-        from vambe_provider.api.async_transport import AsyncTransport
-
         self._transport = AsyncTransport(settings, max_connections=max_connections)
 
     async def __aenter__(self) -> AsyncVambeClient:

@@ -124,8 +124,11 @@ def transport_error(error: BaseException, request: Request, *, host: str) -> Vam
     :param request: the request that failed.
     :param host: name of the API's host, for the text.
     """
-    # Only what was raised decides: __context__ may be an older failure, with which the caller is just dealing.
-    names, kind = _names(error), type(error).__name__
+    # httpx-aiohttp calls a connection that broke after the request a ConnectTimeout, so what aiohttp raised decides.
+    # Never asked is __context__: that may be an older failure, with which the caller is just dealing.
+    cause = error.__cause__
+    judged = cause if cause is not None and type(cause).__module__.startswith("aiohttp.") else error
+    names, kind = _names(judged), type(judged).__name__
     if not names & _NOT_SENT:
         text = f"the connection to {host} failed before the reply was there ({kind})"
         return failed(request, f"Could not {request.what}: {text}")

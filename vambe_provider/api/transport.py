@@ -1,13 +1,14 @@
-"""What moves the bytes of one request, and knows nothing about what they mean: what both drivers share, and the
-blocking one.
+"""Two drivers that move the bytes of one request, and know nothing about what they mean.
 
-Neither driver follows a redirect, and neither repeats a request that writes. The blocking one uses httpx's transport
-without its client, which would log every URL at INFO, with the phone numbers and addresses that a search carries, and
-keep cookies.
+They use the transports of httpx without its clients. A client would log every URL at INFO, with the phone numbers and
+addresses that a search carries, keep cookies, and cost time for each request. Neither driver follows a redirect, and
+neither repeats a request that writes.
 """
 
 from __future__ import annotations
 
+import asyncio
+import functools
 import platform
 import threading
 import time
@@ -25,15 +26,17 @@ from vambe_provider.exceptions import VambeConfigError, VambeError
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Iterable, Iterator
+    from collections.abc import AsyncIterator, Iterator
+
+    from httpx_aiohttp import AiohttpTransport
 
     from vambe_provider.api.requests import Request
 
 # A connection that the server closes while it idles makes of the next write one that may have been sent.
 KEEPALIVE_SECONDS = 5.0
 CONNECT_SECONDS = 10.0
-TOO_LARGE = "is larger than 1 MiB"
-CUT_OFF = "was cut off"
+_TOO_LARGE = "is larger than 1 MiB"
+_CUT_OFF = "was cut off"
 
 _context_lock = threading.Lock()
 _context: ssl.SSLContext | None = None
@@ -74,43 +77,50 @@ def environment_proxy(base_url: str) -> str | None:
 
 
 class Wire:
-    """What is the same for all requests of a connection, prepared once.
+    """Turns a request into one of httpx's, with everything that is the same for all requests prepared once.
 
     :param settings: the connection.
-    :param library: what moves the bytes, for the ``User-Agent``, as ``httpx/0.28.1``.
     """
 
-    def __init__(self, settings: ConnectionSettings, *, library: str) -> None:
+    def __init__(self, settings: ConnectionSettings) -> None:
         self.host = settings.host
         self.timeout = settings.timeout
-        self.connect = min(CONNECT_SECONDS, settings.timeout / 2)
-        base = httpx.URL(settings.base_url)
-        self._base = f"{base.scheme}://{base.netloc.decode()}{base.raw_path.decode().rstrip('/')}"
-        self._plain = {
-            "User-Agent": f"airflow-provider-vambe/{__version__} {library} python/{platform.python_version()}",
-            "Accept": "application/json",
-            "Accept-Encoding": "identity",
-            "x-api-key": settings.api_key,
-        }
-        self._with_body = self._plain | {"Content-Type": "application/json"}
+        self._base = httpx.URL(settings.base_url)
+        self._prefix = self._base.raw_path.decode().rstrip("/")
+        # All tickets of one sender go to the same address, and parsing it costs more than all the rest of a request.
+        self._url = functools.lru_cache(maxsize=64)(self._parsed)
+        connect = min(CONNECT_SECONDS, settings.timeout / 2)
+        limits = httpx.Timeout(settings.timeout, connect=connect, pool=connect)
+        self._extensions = {"timeout": limits.as_dict()}
+        agent = f"airflow-provider-vambe/{__version__} httpx/{httpx.__version__} python/{platform.python_version()}"
+        self._headers = [
+            (b"Host", self._base.netloc),
+            (b"User-Agent", agent.encode()),
+            (b"Accept", b"application/json"),
+            (b"Accept-Encoding", b"identity"),
+            (b"x-api-key", settings.api_key.encode()),
+        ]
 
-    def headers(self, request: Request) -> dict[str, str]:
-        """Return the headers of a request; the key is among them, so they must go to the API and nowhere else."""
-        return self._with_body if request.body is not None else self._plain
+    def request(self, request: Request) -> httpx.Request:
+        """Return httpx's request."""
+        content = request.content
+        headers = list(self._headers)
+        if request.body is not None:
+            headers += [(b"Content-Type", b"application/json"), (b"Content-Length", str(len(content)).encode())]
+        url = self._url(request.target)
+        return httpx.Request(request.method, url, headers=headers, content=content, extensions=self._extensions)
 
-    def url(self, request: Request) -> str:
-        """Return the address of a request, percent-encoded."""
-        return f"{self._base}{request.target}"
+    def _parsed(self, target: str) -> httpx.URL:
+        return self._base.copy_with(raw_path=f"{self._prefix}{target}".encode("ascii"))
 
     def failure(self, error: BaseException, request: Request) -> VambeError:
-        """Return the error that a failure of the HTTP library means."""
+        """Return the error that a failure of httpx means."""
         return transport_error(error, request, host=self.host)
 
 
-def read_reply(status: int, headers: Iterable[tuple[bytes, bytes]], body: bytearray, fault: str | None) -> Reply:
-    """Return what was received."""
-    names = {name.lower().decode("latin-1"): value.decode("latin-1") for name, value in headers}
-    return Reply(status, names, bytes(body[:MAX_REPLY]), fault)
+def _reply(response: httpx.Response, body: bytes | bytearray, fault: str | None) -> Reply:
+    headers = {name.lower(): value for name, value in response.headers.items()}
+    return Reply(response.status_code, headers, bytes(body), fault)
 
 
 class SyncTransport:
@@ -122,9 +132,7 @@ class SyncTransport:
     """
 
     def __init__(self, settings: ConnectionSettings) -> None:
-        self._wire = Wire(settings, library=f"httpx/{httpx.__version__}")
-        connect = self._wire.connect
-        self._timeouts = httpx.Timeout(settings.timeout, connect=connect, pool=connect).as_dict()
+        self._wire = Wire(settings)
         self._proxy = environment_proxy(settings.base_url)
         self._http: httpx.HTTPTransport | None = None
 
@@ -135,7 +143,7 @@ class SyncTransport:
         """
         deadline = time.monotonic() + self._wire.timeout
         try:
-            response = self._open().handle_request(self._request(request))
+            response = self._open().handle_request(self._wire.request(request))
         except Exception as error:  # noqa: BLE001 - whatever broke, the request may be out, and the error says so
             failure = self._wire.failure(error, request)
         else:
@@ -156,15 +164,6 @@ class SyncTransport:
             )
         return self._http
 
-    def _request(self, request: Request) -> httpx.Request:
-        return httpx.Request(
-            request.method,
-            self._wire.url(request),
-            headers=self._wire.headers(request),
-            content=request.content,
-            extensions={"timeout": self._timeouts},
-        )
-
     @staticmethod
     def _read(response: httpx.Response, deadline: float) -> Reply:
         body = bytearray()
@@ -174,10 +173,87 @@ class SyncTransport:
             for chunk in chunks:
                 body += chunk
                 if len(body) > MAX_REPLY or time.monotonic() > deadline:
-                    fault = TOO_LARGE if len(body) > MAX_REPLY else CUT_OFF
+                    fault = _TOO_LARGE if len(body) > MAX_REPLY else _CUT_OFF
                     break
         except httpx.HTTPError:
-            fault = CUT_OFF
+            fault = _CUT_OFF
         finally:
             response.close()
-        return read_reply(response.status_code, response.headers.raw, body, fault)
+        return _reply(response, body[:MAX_REPLY], fault)
+
+
+class AsyncTransport:
+    """Moves many requests at once over httpx and aiohttp, whose connection pool stays fast with hundreds of
+    connections.
+
+    :param settings: the connection.
+    :param max_connections: connections that may be open at once.
+    """
+
+    def __init__(self, settings: ConnectionSettings, *, max_connections: int = 100) -> None:
+        self._wire = Wire(settings)
+        self._proxy = environment_proxy(settings.base_url)
+        self._max_connections = max_connections
+        self._http: AiohttpTransport | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def exchange(self, request: Request) -> Reply:
+        """Send one request once and return the reply, all within the connection's timeout.
+
+        :raises VambeError: when there is no reply; ``sent`` says whether the request may have arrived.
+        """
+        try:
+            http = await self._open()
+            async with asyncio.timeout(self._wire.timeout):
+                response = await http.handle_async_request(self._wire.request(request))
+                return await self._read(response)
+        except Exception as error:  # noqa: BLE001 - whatever broke, the request may be out, and the error says so
+            failure = self._wire.failure(error, request)
+        raise failure  # outside of the handler, so that no text of the library hangs on it
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        http, self._http = self._http, None
+        if http is not None:
+            await http.aclose()
+
+    async def _open(self) -> AiohttpTransport:
+        loop = asyncio.get_running_loop()
+        if self._http is not None and self._loop is loop:
+            return self._http
+        context = await asyncio.to_thread(ssl_context) if _context is None else _context
+        # A connection belongs to the loop that opened it, so a client that outlives its loop starts anew. Asked once
+        # more, because another task may have been here during the wait.
+        if self._http is None or self._loop is not loop:
+            self._http, self._loop = self._transport(context), loop
+        return self._http
+
+    def _transport(self, context: ssl.SSLContext) -> AiohttpTransport:
+        import aiohttp
+        from httpx_aiohttp import AiohttpTransport
+
+        def session() -> aiohttp.ClientSession:
+            connector = aiohttp.TCPConnector(
+                limit=self._max_connections, ssl=context, keepalive_timeout=KEEPALIVE_SECONDS, ttl_dns_cache=60
+            )
+            return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False)
+
+        proxy = httpx.Proxy(self._proxy) if self._proxy else None
+        return AiohttpTransport(verify=context, trust_env=False, proxy=proxy, client=session)
+
+    @staticmethod
+    async def _read(response: httpx.Response) -> Reply:
+        body = bytearray()
+        fault = None
+        try:
+            chunks: AsyncIterator[bytes] = response.aiter_raw()
+            async for chunk in chunks:
+                body += chunk
+                if len(body) > MAX_REPLY:
+                    fault = _TOO_LARGE
+                    break
+        except Exception:  # noqa: BLE001 - the status is known, and decides more than why the body ended
+            fault = _CUT_OFF
+        finally:
+            await response.aclose()
+        return _reply(response, body[:MAX_REPLY], fault)

@@ -9,7 +9,7 @@ import pytest
 import vambe_provider.api
 from vambe_provider.api.transport import ssl_context
 
-HEAVY = {"pydantic", "httpx", "aiohttp", "phonenumbers", "airflow"}
+HEAVY = {"pydantic", "httpx", "aiohttp", "httpx_aiohttp", "phonenumbers", "airflow"}
 
 
 def loaded_after(code: str) -> set[str]:
