@@ -40,6 +40,8 @@ class VambeError(Exception):
     """
 
     sent: Sent = "no"
+    tells_sent: bool = True
+    """Whether the text ends with what ``sent`` means; of little sense for an error about many tickets."""
     permanent: bool = False
     """True when the same request would fail in the same way again, so that a task retry is of no use."""
 
@@ -71,7 +73,8 @@ class VambeError(Exception):
         parts = [self.message.rstrip(".") + "."]
         if self.said:
             parts.append(f"Vambe said: {self.said.rstrip('.')}.")
-        parts.append({"no": "Nothing was sent.", "maybe": "It may have been sent.", "yes": "It was sent."}[self.sent])
+        if self.tells_sent:
+            parts.append({"no": "Nothing was sent.", "maybe": "It may have been sent.", "yes": "It was sent."}[self.sent])
         if self.fix:
             parts.append(self.fix)
         return " ".join(parts)
@@ -135,6 +138,8 @@ class VambeMaybeSentError(VambeError):
 
 class VambeDeliveryError(VambeError):
     """A delivery did not come to a good end; the text says how many rows, and which error came first."""
+
+    tells_sent = False
 
 
 class VambeUnknownOutcomeError(VambeDeliveryError):
