@@ -28,6 +28,8 @@ from typing import Literal
 
 Sent = Literal["no", "maybe", "yes"]
 
+_MEANING: dict[Sent, str] = {"no": "Nothing was sent.", "maybe": "It may have been sent.", "yes": "It was sent."}
+
 
 class VambeError(Exception):
     """Base of all errors of this provider.
@@ -74,7 +76,7 @@ class VambeError(Exception):
         if self.said:
             parts.append(f"Vambe said: {self.said.rstrip('.')}.")
         if self.tells_sent:
-            parts.append({"no": "Nothing was sent.", "maybe": "It may have been sent.", "yes": "It was sent."}[self.sent])
+            parts.append(_MEANING[self.sent])
         if self.fix:
             parts.append(self.fix)
         return " ".join(parts)
