@@ -26,6 +26,18 @@ if TYPE_CHECKING:
 EXAMPLES = ROOT / "example_dags"
 
 
+def parse(path: Path) -> dict[str, Any]:
+    """Return the Dags of a file or a folder, parsed as Airflow parses them."""
+    try:
+        from airflow.dag_processing.dagbag import DagBag
+    except ImportError:  # before Airflow 3.2
+        from airflow.models.dagbag import DagBag  # type: ignore[no-redef,attr-defined,unused-ignore]
+
+    bag = DagBag(str(path))
+    assert not bag.import_errors
+    return dict(bag.dags)
+
+
 @dataclass(frozen=True)
 class Shop:
     """What an example Dag finds when it runs.
@@ -40,20 +52,25 @@ class Shop:
     run_dag: Callable[..., DagResult]
 
     def load(self, file: str) -> Any:
-        """Return the Dag of an example file, parsed as Airflow parses it."""
-        try:
-            from airflow.dag_processing.dagbag import DagBag
-        except ImportError:  # before Airflow 3.2
-            from airflow.models.dagbag import DagBag  # type: ignore[no-redef,attr-defined,unused-ignore]
-
-        bag = DagBag(str(EXAMPLES / file))
-        assert not bag.import_errors
-        [dag] = bag.dags.values()
+        """Return the Dag of an example file."""
+        [dag] = parse(EXAMPLES / file).values()
         return dag
 
     def run(self, file: str, **conf: Any) -> DagResult:
         """Run an example to its end."""
         return self.run_dag(self.load(file), run_conf=conf)
+
+    def run_twice(self, file: str, **conf: Any) -> DagResult:
+        """Run an example to its end, and then once more, which must send nothing; return the first run."""
+        first = self.run(file, **conf)
+        assert first.state == "success"
+        tickets, messages = len(self.sandbox.tickets()), len(self.sandbox.messages())
+        assert self.ledger()["opened"] == len(self.sandbox.requests("open_ticket")) == tickets > 0
+
+        assert self.run(file, **conf).state == "success"
+        assert len(self.sandbox.requests("open_ticket")) == len(self.sandbox.tickets()) == tickets
+        assert len(self.sandbox.messages()) == messages
+        return first
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         """Return rows of the warehouse."""

@@ -7,12 +7,10 @@ from typing import Any
 
 import pytest
 
-from tests.dags.conftest import EXAMPLES, Shop
+from tests.airflow_db import AIRFLOW
+from tests.dags.conftest import EXAMPLES, Shop, parse
 
 pytestmark = pytest.mark.dags
-
-FILES = sorted(path.name for path in EXAMPLES.glob("*.py"))
-METADATA = ("contact_metadata", "ticket_metadata", "integration_data")
 
 
 def without_key(metadata: dict[str, str]) -> dict[str, str]:
@@ -21,30 +19,27 @@ def without_key(metadata: dict[str, str]) -> dict[str, str]:
     return {name: value for name, value in metadata.items() if name != "airflow_ticket_key"}
 
 
-@pytest.mark.parametrize("file", [name for name in FILES if name != "order_follow_up.py"])
-def test_a_second_run_opens_nothing(shop: Shop, file: str) -> None:
-    assert shop.run(file).state == "success"
-    tickets, messages = len(shop.sandbox.tickets()), len(shop.sandbox.messages())
-    assert tickets > 0
-    assert shop.ledger()["opened"] == tickets
-
-    assert shop.run(file).state == "success"
-    assert len(shop.sandbox.tickets()) == tickets
-    assert len(shop.sandbox.messages()) == messages
-    assert len(shop.sandbox.requests("open_ticket")) == tickets
+def with_little_patience(dag: Any) -> Any:
+    """Let the follow-up give up after half a second."""
+    reply = dag.get_task("reply")
+    reply.timeout = reply.poke_interval = 0.5
+    if AIRFLOW == (3, 0):
+        # There, dag.test() hands a rescheduled sensor its start as text, on which it fails; a real scheduler does not.
+        reply.mode = "poke"
+    return dag
 
 
-@pytest.mark.parametrize("file", FILES)
-def test_an_example_tells_its_reader_what_it_is(shop: Shop, file: str) -> None:
-    dag = shop.load(file)
-    assert dag.doc_md
-    assert "For whom:" in dag.doc_md
-    assert "What to change:" in dag.doc_md
-    assert dag.dag_id == f"vambe_{file.removesuffix('.py')}"
+def test_the_examples_parse_and_tell_their_reader_what_they_are() -> None:
+    """No connection exists here, so this also holds that parsing needs none."""
+    dags = parse(EXAMPLES)
+    assert set(dags) == {f"vambe_{path.stem}" for path in EXAMPLES.glob("*.py")}
+    for dag in dags.values():
+        assert "For whom:" in dag.doc_md
+        assert "What to change:" in dag.doc_md
 
 
 def test_a_form_is_greeted(shop: Shop) -> None:
-    result = shop.run(
+    result = shop.run_twice(
         "contact_form.py", submission_id="FORM-7", phone="56 9 8765 4321", name="Ana {{ ds }}", email=None
     )
 
@@ -69,12 +64,12 @@ def test_a_form_is_greeted(shop: Shop) -> None:
     assert returned["ai_contact_id"] == shop.sandbox.contacts()[0]["id"]
 
 
-def test_a_form_that_is_sent_again_says_so(shop: Shop) -> None:
+def test_the_number_of_the_form_decides_what_is_the_same_form(shop: Shop) -> None:
     shop.run("contact_form.py", submission_id="FORM-7")
-    again = shop.run("contact_form.py", submission_id="FORM-7", phone="+56 9 1111 1111")
+    corrected = shop.run("contact_form.py", submission_id="FORM-7", phone="+56 9 8111 1111")
     other = shop.run("contact_form.py", submission_id="FORM-8")
 
-    assert again.xcom("open_ticket")["outcome"] == "already_opened"
+    assert corrected.xcom("open_ticket")["outcome"] == "already_opened"
     assert other.xcom("open_ticket")["outcome"] == "opened"
     assert len(shop.sandbox.tickets()) == 2
 
@@ -85,7 +80,7 @@ def test_a_form_with_a_wrong_number_fails_and_sends_nothing(shop: Shop) -> None:
 
 
 def test_the_newest_order_is_confirmed(shop: Shop) -> None:
-    shop.run("order_confirmation.py")
+    shop.run_twice("order_confirmation.py")
 
     newest = "SELECT * FROM orders WHERE status = 'confirmed' ORDER BY order_id DESC LIMIT 1"
     [(order_id, _, _, total, _, items, payment_method, shop_order_id, *_)] = shop.query(newest)
@@ -103,7 +98,7 @@ def test_the_newest_order_is_confirmed(shop: Shop) -> None:
 
 
 def test_every_stuck_payment_gets_a_person(shop: Shop) -> None:
-    result = shop.run("support_escalation.py")
+    result = shop.run_twice("support_escalation.py")
 
     stuck = shop.query("SELECT order_id FROM payments WHERE status = 'failed' GROUP BY order_id HAVING COUNT(*) >= 3")
     tickets = shop.sandbox.tickets()
@@ -114,29 +109,34 @@ def test_every_stuck_payment_gets_a_person(shop: Shop) -> None:
 
 
 def test_the_assistant_gets_no_message_to_send(shop: Shop) -> None:
-    shop.run("assistant_first.py", phone="573001234567")
+    shop.run_twice("assistant_first.py", phone="573001234567")
 
     [body] = shop.bodies()
-    assert body["to_phone_number"] == "+573001234567"
-    assert "message" not in body
-    assert [body[name] for name in METADATA if name != "ticket_metadata"] == [{}, {}]
-    assert without_key(body["ticket_metadata"]) == {}
+    assert without_key(body.pop("ticket_metadata")) == {}
+    assert body == {
+        "to_phone_number": "+573001234567",
+        "stage_id": shop.sandbox.stage_id("Support / New"),
+        "contact_metadata": {},
+        "integration_data": {},
+    }
 
 
 def test_failed_payments_are_followed_up_with_the_template(shop: Shop) -> None:
-    report = shop.run("payment_reminder.py", template_id="failed_v9").xcom("remind")
+    report = shop.run_twice("payment_reminder.py", template_id="failed_v9").xcom("remind")
 
     assert report["counts"]["opened"] == len(shop.bodies()) == 40
     names = {name for (name,) in shop.query("SELECT name FROM customers")}
     for body in shop.bodies():
-        assert body["message"]["templateId"] == "failed_v9"
-        assert body["message"]["content"] == body["contact_name"]
+        assert body["message"] == {
+            "templateId": "failed_v9",
+            "content": body["contact_name"],
+            "ai_generated": False,
+        }
         assert body["contact_name"] in names
-        assert body["message"]["ai_generated"] is False
 
 
 def test_a_night_of_late_orders(shop: Shop) -> None:
-    report = shop.run("late_orders.py").xcom("open_tickets")
+    report = shop.run_twice("late_orders.py").xcom("open_tickets")
 
     planted = shop.planted
     assert report["rows"] == planted.rows
@@ -147,26 +147,19 @@ def test_a_night_of_late_orders(shop: Shop) -> None:
     # A row without a key has no place in the ledger.
     assert shop.ledger() == {"opened": planted.sendable, "rejected": planted.rejected.total() - 1}
 
-    tickets = shop.sandbox.tickets()
-    assert len({ticket["ticket_metadata"]["airflow_ticket_key"] for ticket in tickets}) == planted.sendable
-    assert len({ticket["ticket_metadata"]["order_id"] for ticket in tickets}) == planted.sendable == len(tickets)
+    metadata = [ticket["ticket_metadata"] for ticket in shop.sandbox.tickets()]
+    assert len({item["order_id"] for item in metadata}) == planted.sendable == len(metadata)
+    assert len({item["airflow_ticket_key"] for item in metadata}) == planted.sendable
 
-
-def test_one_person_is_one_contact_however_the_number_is_spelled(shop: Shop) -> None:
-    shop.run("late_orders.py")
-
+    # One person is one contact, however often and in whichever spelling the number is in the warehouse.
     numbers = [contact["phone"] for contact in shop.sandbox.contacts()]
-    assert len(numbers) == len(set(numbers)) < shop.planted.sendable
-    assert all(len(number.lstrip("+")) in (11, 12, 13) for number in numbers)
+    assert len(numbers) == len(set(numbers)) < planted.sendable
 
-
-def test_a_customer_name_is_never_rendered(shop: Shop) -> None:
-    shop.run("late_orders.py")
-
+    # A customer's name is data: it is neither rendered by Jinja nor formatted.
     odd = [body for body in shop.bodies() if "{" in body.get("contact_name", "")]
     assert odd
     for body in odd:
-        assert body["contact_name"] in ("{{ dag.dag_id }}", "{order_id}")
+        assert body["contact_name"] in ("{{ dag.dag_id }}", "{order_id}", "{{ DAG.DAG_ID }}", "{ORDER_ID}")
         assert body["message"]["content"].startswith(f"Hola {body['contact_name']}, tu pedido ORD-")
 
 
@@ -187,19 +180,20 @@ def test_an_answer_is_written_back(shop: Shop) -> None:
     assert order_id == shop.query(f"{late} ORDER BY promised_on, order_id")[0][0]
 
 
-def test_silence_is_written_back_too(shop: Shop) -> None:
-    dag = shop.load("order_follow_up.py")
-    dag.get_task("reply").timeout = dag.get_task("reply").poke_interval = 0.5
-
-    result = shop.run_dag(dag)
-    assert result.state == "success"
-    assert result.tasks["reply"] == "skipped"
-    assert [outcome for _, _, outcome, _ in shop.query("SELECT * FROM order_outcomes")] == ["no answer"]
-
-
-def test_a_follow_up_asks_once(shop: Shop) -> None:
+def test_silence_is_written_back_too_and_nobody_is_asked_again(shop: Shop) -> None:
     for _ in range(2):
-        dag = shop.load("order_follow_up.py")
-        dag.get_task("reply").timeout = dag.get_task("reply").poke_interval = 0.5
-        assert shop.run_dag(dag).state == "success"
+        result = shop.run_dag(with_little_patience(shop.load("order_follow_up.py")))
+        assert result.state == "success"
+        assert result.tasks["reply"] == "skipped"
+
+    assert shop.query("SELECT outcome FROM order_outcomes") == [("no answer",)]
     assert len(shop.sandbox.tickets()) == len(shop.sandbox.messages()) == 1
+
+
+def test_an_answer_from_before_the_question_does_not_count(shop: Shop) -> None:
+    shop.run_dag(with_little_patience(shop.load("order_follow_up.py")))
+    [contact] = shop.sandbox.contacts()
+    shop.sandbox.customer_replies(contact["id"], "¿Dónde está mi pedido?")
+
+    result = shop.run_dag(with_little_patience(shop.load("order_follow_up.py")))
+    assert result.tasks["reply"] == "skipped"
