@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
     from airflow.providers.common.compat.sdk import (
         DAG,
@@ -115,6 +116,7 @@ __all__ = [
     "read_connections_outside_of_tasks",
     "task_decorator_factory",
     "task_state_store",
+    "time_trigger",
 ]
 
 
@@ -194,6 +196,19 @@ async def async_mask_secret(secret: str) -> None:
         await sync_to_async(_mask_secret())(secret)
     else:
         await amask_secret(secret)
+
+
+def time_trigger(moment: datetime) -> BaseTrigger:
+    """Return a trigger that fires at a moment; Airflow 2 may have it in its core only.
+
+    :param moment: with a time zone.
+    """
+    try:
+        module = import_module("airflow.providers.standard.triggers.temporal")
+    except ImportError:
+        module = import_module("airflow.triggers.temporal")
+    trigger: BaseTrigger = module.DateTimeTrigger(moment=moment)
+    return trigger
 
 
 def _is_at_least(flag: str) -> bool:

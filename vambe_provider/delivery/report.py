@@ -26,7 +26,7 @@ class Report:
     :param errors: the first 20 rows that were not opened, with key, kind and reason.
     :param error_kinds: how many rows failed for which kind of reason.
     :param contacts: the first 1,000 contacts whose tickets this run opened.
-    :param elapsed: seconds.
+    :param elapsed: seconds of work; the time that a task was deferred is not in it.
     :param stopped: why the run ended before its last row; None when it did not.
     :param resume_in: seconds after which a deferrable run goes on; None at the end.
     """
@@ -71,17 +71,38 @@ class Report:
     def merge(self, earlier: dict[str, Any] | None) -> None:
         """Add the numbers of an earlier part of the same run, as :meth:`to_json` gave them before a deferral.
 
-        Rows that the earlier part opened are met again as already open; they are counted once.
+        This part read the source from its beginning, so it has met the rows of the earlier one again: those that were
+        opened then as already open, as it has the copies of them that were doubles then. Each is counted once, under
+        what happened to it first.
+
+        :param earlier: that part, itself merged with those before it; None when there was none.
         """
         if not earlier:
             return
-        for name, count in earlier["counts"].items():
-            outcome = Outcome(name)
-            if outcome in (Outcome.OPENED, Outcome.RECONCILED):
-                self.counts[outcome] += count
-                self.counts[Outcome.ALREADY_OPENED] = max(0, self.counts[Outcome.ALREADY_OPENED] - count)
+        before = Counter({Outcome(name): count for name, count in earlier["counts"].items()})
+        for outcome in (Outcome.OPENED, Outcome.RECONCILED):
+            # A row that the source no longer returns was a row of this run all the same.
+            self.rows += before[outcome] - self._take(before[outcome])
+            self.counts[outcome] += before[outcome]
+        for outcome in (Outcome.DUPLICATE, Outcome.CONFLICT):
+            self.counts[outcome] += self._take(before[outcome] - self.counts[outcome])
+        # Of a row that was refused in the earlier part, this one knows only that it was.
+        reasons = {(error["ticket_key"], error["outcome"]): error for error in earlier["errors"] if error["ticket_key"]}
+        self.errors = [reasons.get((error["ticket_key"], error["outcome"]), error) for error in self.errors]
         self.contacts = dict.fromkeys([*earlier["ai_contact_ids"], *self.contacts][:MAX_CONTACTS])
         self.elapsed += earlier["elapsed_seconds"]
+
+    def _take(self, wanted: int) -> int:
+        """Take rows out of those that were open already, and return how many there were to take."""
+        taken = max(0, min(wanted, self.counts[Outcome.ALREADY_OPENED]))
+        self.counts[Outcome.ALREADY_OPENED] -= taken
+        return taken
+
+    def advanced(self, earlier: dict[str, Any] | None) -> bool:
+        """Say whether this part of a run came further than the one before it; to be asked before :meth:`merge`."""
+        refused = earlier["counts"][Outcome.REJECTED] if earlier else 0
+        opened = self.counts[Outcome.OPENED] + self.counts[Outcome.RECONCILED]
+        return opened > 0 or self.counts[Outcome.REJECTED] > refused
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as plain JSON values, with all outcomes present."""

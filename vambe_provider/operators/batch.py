@@ -5,9 +5,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, Protocol
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
-from vambe_provider.compat import AirflowSkipException, BaseOperator
+from vambe_provider.compat import AirflowSkipException, BaseOperator, time_trigger
 from vambe_provider.exceptions import VambeConfigError, VambeDeliveryError
 from vambe_provider.operators.common import (
     DEFAULT_CONNECTION,
@@ -33,6 +34,11 @@ if TYPE_CHECKING:
     from vambe_provider.hooks.vambe import VambeHook
 
 Check = Callable[[Sequence[str]], None]
+
+DEFER_AFTER = 30.0
+"""Seconds with nothing to do for which a deferrable task leaves its worker slot."""
+MAX_IDLE = 5
+"""Parts of a deferrable task in a row in which nothing could be sent, after which the task fails."""
 
 
 class Source(Protocol):
@@ -121,15 +127,49 @@ class VambeTicketsOperator(BaseOperator):
         self.channel = channel
         self._stop: threading.Event | None = None
         self._any_rows = False
+        self._earlier: dict[str, Any] | None = None
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Open the tickets and return the report."""
+        return self._run(context)
+
+    def resume(
+        self, context: Context, event: object = None, *, earlier: dict[str, Any], idle: int = 0
+    ) -> dict[str, Any]:
+        """Go on after the task gave its worker slot back; Airflow calls this.
+
+        :param event: the time, of no interest.
+        :param earlier: the report until then.
+        :param idle: how often in a row the task has resumed and nothing could be sent.
+        """
+        self._earlier = earlier
+        return self._run(context, idle=idle)
+
+    def _run(self, context: Context, *, idle: int = 0) -> dict[str, Any]:
         from vambe_provider.hooks.vambe import VambeHook
 
         self._stop = threading.Event()
         conn_id = given(self.vambe_conn_id) or DEFAULT_CONNECTION
         with permanent_errors_fail(), VambeHook(conn_id) as hook:
-            return self._conclude(self._deliver(hook, context), context)
+            report = self._deliver(hook, context)
+            idle = 0 if report.advanced(self._earlier) else idle + 1
+            report.merge(self._earlier)
+            if idle >= MAX_IDLE and report.resume_in is not None:
+                report.stopped, report.resume_in = f"nothing could be sent {MAX_IDLE} times in a row", None
+            if report.resume_in is None:
+                return self._conclude(report, context)
+        self._leave_slot(report, report.resume_in, idle)
+
+    def _leave_slot(self, report: Report, seconds: float, idle: int) -> NoReturn:
+        """Defer until there is something to do; the ledger knows where the task was."""
+        from vambe_provider.delivery.pacing import duration
+
+        self.log.info("%s; going on in %s, until then without a worker slot", report.summary(), duration(seconds))
+        self.defer(
+            trigger=time_trigger(datetime.now(UTC) + timedelta(seconds=seconds)),
+            method_name="resume",
+            kwargs={"earlier": report.to_json(), "idle": idle},
+        )
 
     def on_kill(self) -> None:
         """Begin no further ticket; what is on its way is finished and recorded."""
@@ -182,8 +222,10 @@ class VambeTicketsOperator(BaseOperator):
                 options=options,
                 max_concurrency=whole_number(self.max_concurrency, name="max_concurrency", least=1),
                 rate=rate,
-                total=self._expected(source, rate) if rate and not dry_run else None,
+                # Said once, and not on every resumption.
+                total=self._expected(source, rate) if rate and not (dry_run or self._earlier) else None,
                 dry_run=dry_run,
+                defer_after=DEFER_AFTER if self.deferrable else None,
                 log=self.log.info,
                 stop=self._stop,
                 **sender,

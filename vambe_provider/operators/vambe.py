@@ -275,7 +275,10 @@ class VambeOpenTicketBatchOperator(VambeTicketsOperator):
     :param contact_policy: reserved.
     :param shard_index: which share of the rows this task takes, from 0 on.
     :param shard_count: in how many shares the rows are split; each row belongs to exactly one.
-    :param deferrable: give the worker slot back while pacing makes the task wait long.
+    :param deferrable: give the worker slot back whenever there is nothing to do for 30 seconds because of the rate, a
+        429 or the lease of a killed worker. The arguments are rendered and the rows read again on each resumption.
+        Airflow 2 counts ``execution_timeout`` from the first start on, deferrals included; Airflow 3 counts it anew
+        after each.
     :param vambe_conn_id: the connection, of the type ``vambe``.
     :param phone_id: the sender; default the connection's.
     :param channel: ``web-whatsapp`` or ``whatsapp``; default the connection's.

@@ -74,7 +74,7 @@ class SqlToVambeTicketsOperator(VambeTicketsOperator):
             raise VambeConfigError("sql: is empty", fix="Give one SELECT that returns one row for each ticket.")
         source = SqlSource(conn_id=self.sql_conn_id, sql=self.sql, parameters=self.parameters)
         with closing(source):
-            if flag(self.check_keys, name="check_keys"):
+            if self._earlier is None and flag(self.check_keys, name="check_keys"):
                 self._check_keys(source)
             yield _Query(source)
 
