@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from vambe_provider.api import AsyncVambeClient, ConnectionSettings
 
 MAX_CONNECTIONS = 8
-_HEAVY = ("vambe_provider.api.client", "vambe_provider.api.async_transport", "vambe_provider.waiting.poll")
+_HEAVY = ("vambe_provider.api.client", "vambe_provider.waiting.feed", "vambe_provider.waiting.poll", "httpx_aiohttp")
 
 
 class _Shared:

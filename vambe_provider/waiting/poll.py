@@ -40,7 +40,7 @@ SWEEP_SIZE = 5
 """Contacts that are read for this reason in one round; with more of them, each has to wait longer."""
 LIST_AGAIN_AFTER = 900.0
 """Seconds after which a list that was refused is asked for again."""
-READS_PER_SECOND = 10
+READS_PER_SECOND = 20
 _JITTER = (0.85, 1.15)
 
 
