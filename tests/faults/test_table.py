@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.support.delivery import Deliveries, options, row, rows
-from vambe_provider.delivery import attempt, health
+from vambe_provider.delivery import attempt, engine, health
 from vambe_provider.delivery.model import Outcome
 
 if TYPE_CHECKING:
@@ -170,7 +170,8 @@ def test_single_unreachable(deliveries: Deliveries, astray: Any) -> None:
     _exactly_one_each(deliveries, 1)
 
 
-def test_batch_unreachable(deliveries: Deliveries, astray: Any) -> None:
+def test_batch_unreachable(deliveries: Deliveries, astray: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "MAX_TRIES", 2)
     report = deliveries.many(rows(BATCH), settings=astray)
     assert report.verdict() is not None
     assert report.counts[Outcome.OPENED] == 0

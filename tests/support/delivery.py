@@ -20,12 +20,12 @@ from vambe_provider.delivery.model import Claim, Result, Unsendable, Verdict, Wo
 from vambe_provider.delivery.one import deliver_one
 from vambe_provider.delivery.options import DeliveryOptions
 from vambe_provider.delivery.prepare import Preparer
-from vambe_provider.delivery.report import Report
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from vambe_provider.delivery.ledger import Ledger
+    from vambe_provider.delivery.report import Report
     from vambe_provider.sandbox import Sandbox
 
 RUN = "nightly/open/2026-11-22/-1"

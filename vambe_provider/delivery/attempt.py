@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from vambe_provider.delivery import clock
 from vambe_provider.delivery.health import sender_is_gone
 from vambe_provider.delivery.key import METADATA_KEY
-from vambe_provider.delivery.model import Outcome, Settlement, State
+from vambe_provider.delivery.model import LEASE_OVER, Outcome, Settlement, State
 from vambe_provider.delivery.reconcile import Reader, reconcile
 from vambe_provider.exceptions import (
     VambeAuthError,
@@ -23,12 +23,11 @@ from vambe_provider.exceptions import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from vambe_provider.api.models import OpenedTicket, OpenTicket
     from vambe_provider.delivery.evidence import Finding
-    from vambe_provider.delivery.model import Claim, Sibling
+    from vambe_provider.delivery.model import Claim
     from vambe_provider.delivery.options import DeliveryOptions
+    from vambe_provider.delivery.reconcile import Siblings
 
 BLIND_RETRY, BLIND_RATE_LIMIT = 0.5, 5.0
 """Seconds after which a ticket that was not sent is tried again when Vambe did not say how long to wait; the second
@@ -72,7 +71,7 @@ class Courier:
         """
         if clock.now() + 2 * self.timeout > claim.expires:
             held = VambeTicketHeldError("The lease ran out before the ticket could be posted")
-            return Settlement(claim, State.FAILED, Outcome.FAILED, evidence="lease_over", error=held, retry_in=0.0)
+            return Settlement(claim, State.FAILED, Outcome.FAILED, evidence=LEASE_OVER, error=held, retry_in=0.0)
         ticket = claim.work.ticket
         marker = {METADATA_KEY: claim.work.key.marker(claim.generation)}
         marked = ticket.model_copy(update={"ticket_metadata": {**ticket.ticket_metadata, **marker}})
@@ -82,11 +81,11 @@ class Courier:
             return error if error.sent != "no" else not_created(claim, error)
         return Settlement(claim, State.OPENED, Outcome.OPENED, opened.ai_contact_id, evidence="reply")
 
-    async def resolve(self, claim: Claim, cause: VambeError | None, siblings: Sequence[Sibling]) -> Settlement:
+    async def resolve(self, claim: Claim, cause: VambeError | None, siblings: Siblings) -> Settlement:
         """Find out whether a ticket exists that may have been sent.
 
         :param cause: the error of the post; None when an earlier try left the ticket behind.
-        :param siblings: the other tickets to the same person.
+        :param siblings: returns the other tickets to the same person.
         :return: ``opened`` with the check that proved it, ``failed`` with ``retry_in=0`` when it surely does not exist,
             or ``unknown``.
         """

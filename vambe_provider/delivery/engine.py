@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from vambe_provider.delivery import clock
 from vambe_provider.delivery.attempt import Courier
 from vambe_provider.delivery.background import run_to_the_end
-from vambe_provider.delivery.flight import Flight
+from vambe_provider.delivery.flight import NOT_POSTED, Flight
 from vambe_provider.delivery.intake import Intake, close
 from vambe_provider.delivery.ledger.threaded import ThreadedLedger
 from vambe_provider.delivery.model import Claim, Outcome, Settlement, Verdict
@@ -223,7 +223,7 @@ class Engine:
     def _may_try_again(self, item: Settlement) -> bool:
         if self._stop.is_set() or self._flight.health.stop or self._report.stopped:
             return False
-        if isinstance(item.error, VambeRateLimitError):
+        if isinstance(item.error, VambeRateLimitError) or item.evidence == NOT_POSTED:
             return True
         digest = item.claim.work.key.digest
         self._tries[digest] = self._tries.get(digest, 0) + 1

@@ -147,16 +147,19 @@ def _recent(sought: Sought) -> list[Sibling]:
 def _is_new(thing: Mapping[str, Any], sought: Sought) -> bool:
     """Say whether a thing was created by this ticket, as far as its time tells.
 
-    Tickets to one person are sent one after the other, so a sibling with a reply was made before our start; only one
-    whose own end is not known can be made later.
+    Tickets to one person are sent one after the other. So what a sibling with a reply made is older than our start, or
+    newer than its own start when it was sent after us; a sibling whose end is not known can have made anything.
     """
     created = _when(thing.get("created_at") or thing.get("createdAt"))
     if created is None or created < sought.since:
         return False
     loose = [sibling for sibling in _recent(sought) if sibling.evidence_id is None]
-    if any(sibling.state != State.OPENED for sibling in loose):
-        return False
-    return not loose or created >= sought.after
+    return all(sibling.state == State.OPENED and not _may_be_of(sibling, created, sought) for sibling in loose)
+
+
+def _may_be_of(sibling: Sibling, created: float, sought: Sought) -> bool:
+    start, skew = (sought.since + sought.after) / 2, (sought.after - sought.since) / 2
+    return created >= sibling.started - skew if sibling.started > start else created < sought.after
 
 
 def _tickets(info: Mapping[str, Any]) -> list[Mapping[str, Any]]:

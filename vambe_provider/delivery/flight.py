@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Coroutine
+from functools import partial
 from typing import TYPE_CHECKING
 
 from vambe_provider.delivery import clock
-from vambe_provider.delivery.attempt import not_created
 from vambe_provider.delivery.health import Health
-from vambe_provider.delivery.model import Settlement
+from vambe_provider.delivery.model import Outcome, Settlement, State
 from vambe_provider.exceptions import VambeNotSentError
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from vambe_provider.delivery.progress import Progress
     from vambe_provider.exceptions import VambeError
 
+NOT_POSTED = "not_posted"
+"""The evidence of a ticket that was claimed and given back; no try of it is counted."""
 MIN_CHECKS = 8
 """Reconciliations that may run at once even when fewer posts may."""
 
@@ -105,9 +107,7 @@ class Flight:
                 task.cancel()
         while tasks := [*self._posting, *self._checking, *self._others]:
             await asyncio.wait(tasks)
-        for claim in self._claimed:
-            self.landed.append(not_created(claim, VambeNotSentError("The run ended before this ticket was posted")))
-        self._claimed.clear()
+        self._give_back("The run ended before this ticket was posted", retry_in=None)
 
     async def _post(self, claim: Claim) -> None:
         began = clock.now()
@@ -122,12 +122,21 @@ class Flight:
             self.health.works()
         elif (rest := self.health.fails(error, began=began, now=clock.now())) > 0:
             self._progress.note(f"the sender rests for {rest:.1f} s: {error.message}")
+            self._give_back("The sender rests", retry_in=rest)
             # Last, because a shared store may fail, and the outcome must be recorded all the same.
             await self._pacer.pause(rest)
 
+    def _give_back(self, reason: str, *, retry_in: float | None) -> None:
+        """Settle what was claimed and not posted, so that it does not go out during a rest, and no lease holds it."""
+        error = VambeNotSentError(reason)
+        self.landed += [
+            Settlement(claim, State.FAILED, Outcome.FAILED, evidence=NOT_POSTED, error=error, retry_in=retry_in)
+            for claim in self._claimed
+        ]
+        self._claimed.clear()
+
     async def _check(self, claim: Claim, cause: VambeError | None) -> None:
-        siblings = await self._ledger.siblings(claim.work)
-        found = await self._courier.resolve(claim, cause, siblings)
+        found = await self._courier.resolve(claim, cause, partial(self._ledger.siblings, claim.work))
         # Not in one line with the await: the list may be another one afterwards.
         self.landed.append(found)
 

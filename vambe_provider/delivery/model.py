@@ -138,6 +138,10 @@ class Sibling:
     message_hash: str | None = None
 
 
+LEASE_OVER = "lease_over"
+"""The evidence of a ticket that was not posted because its claim had run out; somebody else may have taken it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Settlement:
     """What became of a claim.

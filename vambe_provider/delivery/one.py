@@ -13,9 +13,11 @@ from vambe_provider.delivery.model import Claim, Outcome, Result, Settlement, Ve
 from vambe_provider.exceptions import VambeRefusedError, VambeTicketHeldError, VambeUnknownOutcomeError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from vambe_provider.api.settings import ConnectionSettings
     from vambe_provider.delivery.ledger import Ledger
-    from vambe_provider.delivery.model import Work
+    from vambe_provider.delivery.model import Sibling, Work
     from vambe_provider.delivery.options import DeliveryOptions
 
 
@@ -72,10 +74,11 @@ async def _deliver(work: Work, courier: Courier, ledger: Ledger) -> Result:
 
 
 async def _attempt(claim: Claim, courier: Courier, ledger: Ledger) -> Settlement:
+    async def siblings() -> Sequence[Sibling]:
+        return ledger.siblings(claim.work)
+
     posted = await courier.post(claim) if claim.verdict == Verdict.SEND else None
-    if isinstance(posted, Settlement):
-        return posted
-    return await courier.resolve(claim, posted, ledger.siblings(claim.work))
+    return posted if isinstance(posted, Settlement) else await courier.resolve(claim, posted, siblings)
 
 
 def _known(claim: Claim) -> Result:

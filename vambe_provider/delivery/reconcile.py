@@ -13,10 +13,12 @@ from vambe_provider.delivery.evidence import SEARCH_CAP, Finding, Seen, Sought, 
 from vambe_provider.exceptions import VambeError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from vambe_provider.api.models import ChatMessage, Contact
     from vambe_provider.delivery.model import Claim, Sibling
+
+    Siblings = Callable[[], Awaitable[Sequence[Sibling]]]
 
 SEARCH_DIGITS = 8
 """The search is partial, and the last eight digits are the same in every spelling of a number."""
@@ -46,10 +48,11 @@ class Reader(Protocol):
         ...
 
 
-async def reconcile(claim: Claim, reader: Reader, *, siblings: Sequence[Sibling], polls: Sequence[float]) -> Finding:
+async def reconcile(claim: Claim, reader: Reader, *, siblings: Siblings, polls: Sequence[float]) -> Finding:
     """Say whether the ticket of a claim exists.
 
-    :param siblings: other tickets to the same person.
+    :param siblings: returns the other tickets to the same person. It is asked after each look, so that whatever the
+        look shows of another ticket is known to be that one's.
     :param polls: seconds to wait before each look; the last look decides about absence, an earlier one only about
         presence.
     :return: ``not_created`` only when the last look worked and found no contact with the number.
@@ -58,9 +61,11 @@ async def reconcile(claim: Claim, reader: Reader, *, siblings: Sequence[Sibling]
     for pause in polls:
         await asyncio.sleep(pause)
         try:
-            finding = judge(_sought(claim, reader, siblings), await _look(claim, reader))
+            seen = await _look(claim, reader)
         except VambeError as error:
             finding = Finding("cannot_tell", f"search_failed_{error.status or ''}".rstrip("_")[:20])
+            continue
+        finding = judge(_sought(claim, reader, await siblings()), seen)
         if finding.verdict == "created":
             return finding
     return finding

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
+from uuid import uuid4
 
 from vambe_provider.delivery import clock
-from vambe_provider.delivery.model import Claim, Outcome, Sibling, State, Verdict
+from vambe_provider.delivery.model import LEASE_OVER, Claim, Outcome, Sibling, State, Verdict
 
 if TYPE_CHECKING:
     from vambe_provider.delivery.model import Settlement, Unsendable, Work
@@ -34,6 +35,7 @@ class StateStoreLedger:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._me = uuid4().hex
 
     def look_up(self, works: Sequence[Work], options: DeliveryOptions) -> list[Claim]:
         """Say what would become of this ticket."""
@@ -44,7 +46,10 @@ class StateStoreLedger:
     ) -> list[Claim]:
         """Record what became of the ticket, or take it."""
         for item in settle:
-            self._record(item.claim, item.state, ai_contact_id=item.ai_contact_id, evidence=item.evidence)
+            # A try that slept through its lease may find that the next one has gone on. Then only the truth that the
+            # ticket is open counts.
+            if item.state == State.OPENED or self._known(item.claim.work).get("owner") == self._me:
+                self._record(item.claim, item.state, ai_contact_id=item.ai_contact_id, evidence=item.evidence)
         claims = []
         for work in claim:
             answer = self._answer(work, options, expires=clock.now() + lease)
@@ -62,7 +67,7 @@ class StateStoreLedger:
         return []
 
     def _answer(self, work: Work, options: DeliveryOptions, *, expires: float = 0.0) -> Claim:
-        known: Mapping[str, Any] = self._store.get(_name(work)) or {}
+        known = self._known(work)
         started, contact = float(known.get("started", clock.utc())), known.get("ai_contact_id")
         match known.get("state"):
             case State.OPENED if not options.resend or known.get("resent"):
@@ -80,11 +85,16 @@ class StateStoreLedger:
                 )
         return Claim(work, Verdict.SEND, generation=known.get("generation", 0), started=clock.utc(), expires=expires)
 
+    def _known(self, work: Work) -> Mapping[str, Any]:
+        known: Mapping[str, Any] = self._store.get(_name(work)) or {}
+        return known
+
     def _record(self, claim: Claim, state: State, **more: Any) -> None:
         self._store.set(
             _name(claim.work),
             {
                 "state": state.value,
+                "owner": self._me,
                 "generation": claim.generation,
                 "started": claim.started,
                 "resent": claim.generation > 0,
@@ -113,7 +123,8 @@ class NoLedger:
     ) -> list[Claim]:
         """Remember within this try only: what was surely not sent need not be checked again."""
         for item in settle:
-            self._check = item.state not in (State.FAILED, State.REJECTED)
+            unsent = item.state in (State.FAILED, State.REJECTED)
+            self._check = not unsent or item.evidence == LEASE_OVER
         return [self._answer(work, options, clock.now() + lease) for work in claim]
 
     def reject(self, rows: Sequence[Unsendable], options: DeliveryOptions) -> list[Outcome]:

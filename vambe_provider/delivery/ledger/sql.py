@@ -76,6 +76,7 @@ class SqlLedger:
         tune(engine)
         self._me = uuid4().hex[:16]
         self._counter = itertools.count()
+        self._unanswered: str | None = None
         retrying(lambda: ensure_table(engine, create=create))
 
     def close(self) -> None:
@@ -99,8 +100,9 @@ class SqlLedger:
         self, settle: Sequence[Settlement], claim: Sequence[Work], options: DeliveryOptions, lease: float
     ) -> list[Claim]:
         """Record what became of earlier claims, then claim these tickets for ``lease`` seconds, in one transaction."""
-        # Drawn outside of the retries: when the answer to a commit was lost, the next try recognises its own rows.
-        owner = f"{self._me}.{next(self._counter)}"
+        # When the answer to a commit was lost, the next try must recognise its own rows: so a name is only given up
+        # after a success, also when it is the caller who tries again.
+        owner, self._unanswered = self._unanswered or f"{self._me}.{next(self._counter)}", None
 
         def write() -> list[Claim]:
             expires = clock.now() + lease
@@ -109,7 +111,11 @@ class SqlLedger:
                 terms = _Terms(options, owner, tx.now + timedelta(seconds=lease), expires)
                 return self._claim(tx, claim, terms) if claim else []
 
-        return retrying(write)
+        try:
+            return retrying(write)
+        except VambeLedgerError:
+            self._unanswered = owner
+            raise
 
     def reject(self, rows: Sequence[Unsendable], options: DeliveryOptions) -> list[Outcome]:
         """Record rows that validation refused, and say what they are; a row whose ticket is open stays open."""
@@ -228,6 +234,13 @@ def _is_ours(row: Known, terms: _Terms) -> bool:
     return row.owner == terms.owner and row.state == State.SENDING
 
 
+def _expiry(row: Known | None, terms: _Terms) -> float:
+    if row is None or row.lease_until is None or not _is_ours(row, terms):
+        return terms.expires
+    # Claimed by a commit whose answer was lost: the lease runs from then.
+    return terms.expires - (terms.until - row.lease_until).total_seconds()
+
+
 def _new_row(work: Work, terms: _Terms, now: datetime) -> statements.Row:
     return statements.new_row(work, terms.options.run, terms.owner, now, terms.until, resend_token(terms.options))
 
@@ -240,7 +253,7 @@ def _answer(tx: _Transaction, work: Work, row: Known | None, decision: Decision,
         owner=terms.owner if terms else "",
         generation=decision.generation,
         started=tx.local(row.started_at if row and check else None),
-        expires=terms.expires if terms else 0.0,
+        expires=_expiry(row, terms) if terms else 0.0,
         wait=decision.wait,
         ai_contact_id=row.ai_contact_id if row else None,
     )
