@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,59 +27,25 @@ from local_airflow import (
 )
 from sqlalchemy.engine import make_url
 
-DAG_FILE = Path(__file__).with_name("celery_dag.py")
+from tests.e2e.batch_airflow import DAGS, RealAirflow, wait_for
+
 LATENCY_MS = 100
 """Long enough that posts are on their way at every moment of a run."""
 
 
 @dataclass(frozen=True)
-class Cluster:
-    """A running Airflow.
+class Cluster(RealAirflow):
+    """A running Airflow in parts.
 
-    :param url: the address of its API server.
-    :param sandbox: the address of the local Vambe.
     :param workers: the two workers, each the leader of a session.
-    :param folder: where all logs are.
     """
 
-    url: str
-    sandbox: str
     workers: tuple[subprocess.Popen[str], subprocess.Popen[str]]
-    folder: Path
-    token: str
 
-    def api(self, path: str, body: dict[str, Any] | None = None) -> Any:
-        return ask(f"{self.url}/api/v2{path}", body, token=self.token)
-
-    def ticket_count(self) -> int:
-        count: int = ask(f"{self.sandbox}/__sandbox__/state")["counts"]["tickets"]
-        return count
-
-    def tickets(self) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = ask(f"{self.sandbox}/__sandbox__/tickets?limit=1000000")
-        return found
-
-    def wait_for(self, look: Callable[[], Any], *, patience: float = 60.0) -> Any:
-        """Look until there is something to see, and return it."""
-        return wait_for(look, patience=patience, logs=self.folder)
-
-    def tasks_of(self, worker: subprocess.Popen[str], dag_id: str, run_id: str) -> list[dict[str, Any]]:
+    def tasks_of(self, worker: subprocess.Popen[str], run: str) -> list[dict[str, Any]]:
         """Return the task instances that a worker is running."""
         inside = session(worker.pid)
-        tasks = self.api(f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances")["task_instances"]
-        return [task for task in tasks if task["state"] == "running" and task["pid"] in inside]
-
-
-def wait_for(look: Callable[[], Any], *, patience: float, logs: Path) -> Any:
-    """Look until there is something to see, and return it.
-
-    :raises AssertionError: when there was nothing in time; names the logs.
-    """
-    deadline = time.monotonic() + patience
-    while not (seen := look()):
-        assert time.monotonic() < deadline, f"waited {patience} s in vain; the logs are in {logs}"
-        threading.Event().wait(0.2)
-    return seen
+        return [task for task in self.tasks(run) if task["state"] == "running" and task["pid"] in inside]
 
 
 def session(leader: int) -> set[int]:
@@ -118,9 +81,6 @@ def cluster(folder: Path, *, metadata: str, broker: str, warehouse: str) -> Iter
     :param broker: URL of an empty Redis database.
     :param warehouse: SQLAlchemy URL of the PostgreSQL database behind the connection ``warehouse``.
     """
-    dags = folder / "dags"
-    dags.mkdir()
-    shutil.copy(DAG_FILE, dags / "late_orders_in_shards.py")
     with processes() as children:
         sandbox = start_sandbox(children, folder=folder, latency_ms=LATENCY_MS)
         env = _environment(folder, sandbox, metadata=metadata, broker=broker, warehouse=warehouse)
@@ -134,7 +94,7 @@ def cluster(folder: Path, *, metadata: str, broker: str, warehouse: str) -> Iter
             wait_for(lambda: _is_healthy(url), patience=180, logs=folder)
             outputs = [folder / f"worker-{name}.log" for name in ("one", "two")]
             wait_for(lambda: all("ready." in _text(output) for output in outputs), patience=120, logs=folder)
-            yield Cluster(url, sandbox, workers, folder, ask(f"{url}/auth/token")["access_token"])
+            yield Cluster(url, sandbox, folder, ask(f"{url}/auth/token")["access_token"], workers)
         finally:
             for worker in workers:
                 kill(worker.pid)
@@ -172,7 +132,7 @@ def _environment(folder: Path, sandbox: str, *, metadata: str, broker: str, ware
             "AIRFLOW_HOME": str(folder / "home"),
             "AIRFLOW_CONN_VAMBE_DEFAULT": json.dumps(vambe),
             "AIRFLOW_CONN_WAREHOUSE": json.dumps(postgres),
-            "AIRFLOW__CORE__DAGS_FOLDER": str(folder / "dags"),
+            "AIRFLOW__CORE__DAGS_FOLDER": str(DAGS),
             "AIRFLOW__CORE__EXECUTOR": "CeleryExecutor",
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": metadata,

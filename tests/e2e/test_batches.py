@@ -1,0 +1,118 @@
+"""Batches in a real Airflow: one that is stopped, one that is cleared, one that leaves its worker slot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import psutil  # type: ignore[import-untyped]
+import pytest
+import sqlalchemy as sa
+from local_airflow import (
+    ask,
+    environment,
+    free_port,
+    migrate,
+    processes,
+    server_environment,
+    start_sandbox,
+    start_standalone,
+)
+
+from tests.e2e.batch_airflow import DAGS, TASK, RealAirflow, make_orders, rows_of
+
+if TYPE_CHECKING:
+    from collections import Counter
+    from pathlib import Path
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+
+ROWS = 500
+LATENCY_MS = 200
+"""Long enough that posts are on their way at every moment of a run, which takes some ten seconds."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("batches")
+
+
+@pytest.fixture(scope="module")
+def warehouse(folder: Path) -> Iterator[sa.engine.Engine]:
+    engine = sa.create_engine(f"sqlite:///{folder / 'warehouse.sqlite'}", poolclass=sa.pool.NullPool)
+    make_orders(engine, ROWS)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture(scope="module")
+def airflow(folder: Path, warehouse: sa.engine.Engine) -> Iterator[RealAirflow]:
+    log = folder / "airflow.log"
+    with processes() as children:
+        sandbox = start_sandbox(children, folder=folder, latency_ms=LATENCY_MS)
+        env = environment(folder / "home", sandbox_url=sandbox, warehouse=folder / "warehouse.sqlite")
+        assert migrate(children, env=env, log=log).wait() == 0, log.read_text()
+        env |= server_environment(free_port()) | {
+            "AIRFLOW__CORE__DAGS_FOLDER": str(DAGS),
+            # How soon a task learns that it was stopped.
+            "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
+        }
+        start_standalone(children, env=env, log=log)
+        url = env["AIRFLOW__API__BASE_URL"]
+        yield RealAirflow(url, sandbox, folder, ask(f"{url}/auth/token")["access_token"])
+
+
+def stop_in_the_middle(airflow: RealAirflow, run: str, stop: Any) -> None:
+    """Wait until a quarter of the rows is open, stop the task, and wait until its process is gone."""
+    before = airflow.ticket_count()
+    airflow.wait_for(lambda: airflow.ticket_count() >= before + ROWS // 4)
+    [task] = airflow.tasks(run)
+    stop()
+    airflow.wait_for(lambda: not psutil.pid_exists(task["pid"]))
+
+
+def test_a_task_that_is_marked_as_failed_settles_what_is_on_its_way(
+    airflow: RealAirflow, warehouse: sa.engine.Engine
+) -> None:
+    run = airflow.start("late_orders", namespace="failed")
+    path = f"{run}/taskInstances/{TASK}"
+    stop_in_the_middle(airflow, run, lambda: airflow.api(path, {"new_state": "failed"}, method="PATCH"))
+
+    states = dict(rows_of(warehouse, "SELECT state, count(*) FROM vambe_ticket_ledger GROUP BY state"))
+    opened = airflow.ticket_count()
+    assert ROWS // 4 <= opened < ROWS
+    assert states["opened"] == opened
+    assert set(states) <= {"opened", "failed"}
+    assert airflow.state_in_the_end(run) == "failed"
+
+    again = airflow.start("late_orders", namespace="failed")
+    assert airflow.state_in_the_end(again) == "success"
+    assert airflow.orders() == dict.fromkeys(range(ROWS), 1)
+    counts = airflow.report(again)["counts"]
+    assert (counts["opened"], counts["already_opened"]) == (ROWS - opened, opened)
+
+
+def test_a_task_that_is_cleared_while_it_runs_goes_on_where_it_was(airflow: RealAirflow) -> None:
+    before: Counter[int] = airflow.orders()
+    run = airflow.start("late_orders", namespace="cleared")
+    dag_id, run_id = run.split("/")[2::2]
+    order = {"dry_run": False, "dag_run_id": run_id, "task_ids": [TASK], "only_failed": False}
+    stop_in_the_middle(airflow, run, lambda: airflow.api(f"/dags/{dag_id}/clearTaskInstances", order))
+
+    assert airflow.state_in_the_end(run) == "success"
+    [task] = airflow.tasks(run)
+    assert task["try_number"] == 2
+    assert airflow.orders() - before == dict.fromkeys(range(ROWS), 1)
+
+
+def test_a_slow_task_leaves_its_worker_slot(airflow: RealAirflow) -> None:
+    before = airflow.ticket_count()
+    run = airflow.start("late_orders_slowly")
+    airflow.wait_for(lambda: airflow.tasks(run)[0]["state"] == "deferred")
+    assert airflow.ticket_count() == before + 2
+
+    assert airflow.state_in_the_end(run) == "success"
+    assert airflow.ticket_count() == before + 3
+    report = airflow.report(run)
+    assert (report["rows"], report["counts"]["opened"], report["counts"]["already_opened"]) == (3, 3, 0)
+    assert len(report["ai_contact_ids"]) == 3
