@@ -3,8 +3,9 @@
 For whom: teams whose next step depends on the customer. The analysts find the outcome in the table
 ``order_outcomes``.
 
-What to change: how long to wait (``PATIENCE``; hours or days in real life) and how often to look. Between two looks,
-the waiting task gives its worker slot back. A customer who does not answer is an outcome too, not a failure.
+What to change: how long to wait (``PATIENCE``; hours or days in real life) and how often to look. The waiting task is
+deferred: it takes no worker slot, and all waits of a connection share their requests. A customer who does not answer
+is an outcome too, not a failure.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from airflow.providers.common.compat.sdk import DAG, BaseHook, Param, PokeReturnValue, task
+from airflow.providers.common.compat.sdk import DAG, BaseHook, Param, task
 
-from vambe_provider.hooks.vambe import VambeHook
 from vambe_provider.operators.vambe import VambeOpenTicketOperator
+from vambe_provider.sensors.vambe import VambeTicketSensor
 
 PATIENCE = timedelta(minutes=1)
 QUERY = """
@@ -40,19 +41,11 @@ with DAG(
         order_id, name, phone = BaseHook.get_hook("warehouse").get_first(QUERY, parameters=parameters)
         return {"order_id": order_id, "name": name, "phone": phone}
 
-    @task.sensor(mode="reschedule", poke_interval=5, timeout=PATIENCE.total_seconds(), soft_fail=True)
-    def reply(ticket: dict[str, Any], dag_run: Any) -> PokeReturnValue:
-        with VambeHook() as hook:
-            messages = hook.get_messages(ticket["ai_contact_id"])
-        written = [message.created_at for message in messages if message.direction == "INBOUND" and message.created_at]
-        answered = any(datetime.fromisoformat(at) > dag_run.start_date for at in written)
-        return PokeReturnValue(is_done=answered, xcom_value="replied")
-
     @task(trigger_rule="none_failed")
-    def write_outcome(order: dict[str, Any], ticket: dict[str, Any], outcome: str | None) -> str:
-        row = (order["order_id"], ticket["ai_contact_id"], outcome or "no answer", datetime.now(UTC).isoformat(" "))
+    def write_outcome(order: dict[str, Any], ticket: dict[str, Any], answer: list[dict[str, Any]] | None) -> None:
+        outcome = "replied" if answer else "no answer"
+        row = (order["order_id"], ticket["ai_contact_id"], outcome, datetime.now(UTC).isoformat(" "))
         BaseHook.get_hook("warehouse").run("INSERT OR REPLACE INTO order_outcomes VALUES (?, ?, ?, ?)", parameters=row)
-        return outcome or "no answer"
 
     order = late_order()
     ask = VambeOpenTicketOperator(
@@ -64,5 +57,14 @@ with DAG(
         ticket_key="order-follow-up/{{ ti.xcom_pull('late_order')['order_id'] }}",
         ledger_conn_id="warehouse",
     )
+    reply = VambeTicketSensor(
+        task_id="reply",
+        ai_contact_ids=ask.output,
+        until="replied",
+        poke_interval=5,
+        timeout=PATIENCE.total_seconds(),
+        soft_fail=True,
+        deferrable=True,
+    )
     order >> ask
-    write_outcome(order, ask.output, reply(ask.output))
+    write_outcome(order, ask.output, reply.output)
