@@ -56,9 +56,7 @@ def options(**changes: Any) -> DeliveryOptions:
 
 
 def settings(sandbox: Sandbox, **changes: Any) -> ConnectionSettings:
-    made = ConnectionSettings(
-        api_key=sandbox.api_key, base_url=sandbox.url, phone_id="qr-main", rate=None, timeout=5.0
-    )
+    made = ConnectionSettings(api_key=sandbox.api_key, base_url=sandbox.url, phone_id="qr-main", rate=None, timeout=5.0)
     return replace(made, **changes)
 
 
@@ -163,6 +161,12 @@ class Deliveries:
 
     def ledger_rows(self) -> dict[str, dict[str, Any]]:
         return ledger_rows(self.url)
+
+    def all_ledger_rows(self) -> list[dict[str, Any]]:
+        """Return the rows of all namespaces."""
+        with connected(self.url) as connection:
+            found = connection.execute(sa.text("SELECT * FROM vambe_ticket_ledger")).mappings()
+            return [dict(item) for item in found]
 
     def change(self, **values: Any) -> None:
         """Set columns of all rows of the ledger, as time or another program could have done."""
