@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import threading
 from collections.abc import Awaitable, Callable
@@ -33,13 +34,15 @@ def run_to_the_end(main: Callable[[], Awaitable[T]], *, stop: Callable[[], None]
             done.set_exception(error)
 
     thread = threading.Thread(target=target, name="vambe-delivery", daemon=True)
-    thread.start()
     try:
+        thread.start()
         return done.result()
     except BaseException:
-        if not done.done():
-            stop()
-            thread.join()
+        # A second signal, such as that of a timeout after a kill, must not tear what the first one lets end.
+        while thread.ident is not None and not done.done():
+            with contextlib.suppress(BaseException):
+                stop()
+                done.exception()
         raise
 
 
