@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 import time
+import urllib.error
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,10 +53,13 @@ class Airflow:
     def until(self, what: str, found: Callable[[], Any], *, patience: float = 120) -> Any:
         """Return what a function returns as soon as it is something."""
         deadline, pause = time.monotonic() + patience, threading.Event()
-        while not (result := found()):
+        while True:
+            # Airflow answers 500 while somebody else writes to its SQLite file.
+            with contextlib.suppress(urllib.error.HTTPError):
+                if result := found():
+                    return result
             assert time.monotonic() < deadline, f"{what} did not happen; the log is {self.log}"
             pause.wait(0.3)
-        return result
 
     def switch_on(self, dag_id: str) -> None:
         self.until(f"Airflow saw {dag_id}", lambda: dag_id in {dag["dag_id"] for dag in self.api("dags")["dags"]})
