@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql.psycopg2 import EXECUTEMANY_VALUES_PLUS_BATCH
 
 from vambe_provider.delivery import clock
 from vambe_provider.delivery.ledger import statements
@@ -158,12 +159,12 @@ class SqlLedger:
         return retrying(read)
 
     def _settle(self, tx: _Transaction, settlements: Sequence[Settlement]) -> None:
-        for statement, items in (
-            (statements.SETTLE_OPENED, [item for item in settlements if item.state == State.OPENED]),
-            (statements.SETTLE, [item for item in settlements if item.state != State.OPENED]),
-        ):
-            if items:
-                tx.connection.execute(statement, [statements.settled(item, tx.now) for item in items])
+        groups: dict[object, list[Settlement]] = {}
+        for item in settlements:
+            groups.setdefault(statements.alike(item), []).append(item)
+        for group in groups.values():
+            for begin in range(0, len(group), statements.SETTLED_AT_ONCE):
+                tx.connection.execute(*statements.settle(group[begin : begin + statements.SETTLED_AT_ONCE], tx.now))
 
     def _claim(self, tx: _Transaction, works: Sequence[Work], terms: _Terms) -> list[Claim]:
         known = self._select(tx, works)
@@ -294,6 +295,9 @@ def tune(engine: sa.engine.Engine) -> None:
             sa.event.listen(engine, "begin", _sqlite_begin)
         case "mysql" | "mariadb":
             sa.event.listen(engine, "connect", _mysql_connect)
+        case "postgresql" if engine.dialect.driver == "psycopg2":
+            # By itself this driver makes one round trip for each row; others send many rows at once.
+            engine.dialect.executemany_mode = EXECUTEMANY_VALUES_PLUS_BATCH  # type: ignore[attr-defined]
 
 
 def _sqlite_connect(connection: Any, _: object) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -14,29 +15,13 @@ from vambe_provider.delivery.model import State
 from vambe_provider.exceptions import VambeLedgerError
 
 if TYPE_CHECKING:
+    from vambe_provider.delivery.key import TicketKey
     from vambe_provider.delivery.ledger.decide import Decision
     from vambe_provider.delivery.model import Settlement, Unsendable, Work
 
 _KEY = sa.and_(ledger.c.namespace == sa.bindparam("b_namespace"), ledger.c.ticket_key == sa.bindparam("b_ticket_key"))
-_SENDING = ledger.c.state == State.SENDING.value
-_OUTCOME: dict[str, Any] = {
-    name: sa.bindparam(f"v_{name}")
-    for name in ("state", "ai_contact_id", "evidence", "evidence_id", "error_kind", "error", "updated_at")
-}
-_FREE: dict[str, Any] = {"lease_until": None, "person_in_flight": None}
-
 _CLAIMED = ("run", "owner", "lease_until", "fingerprint", "message_hash", "person", "person_in_flight", "resent_by")
 _REJECTED = ("run", "owner", "fingerprint", "error_kind", "error", "updated_at")
-
-SETTLE_OPENED = (
-    sa.update(ledger).where(_KEY, ledger.c.generation == sa.bindparam("b_generation")).values({**_OUTCOME, **_FREE})
-)
-"""A ticket that is surely open is recorded whoever holds the row now: the truth needs no lease."""
-
-SETTLE = (
-    sa.update(ledger).where(_KEY, _SENDING, ledger.c.owner == sa.bindparam("b_owner")).values({**_OUTCOME, **_FREE})
-)
-"""Anything else is recorded only by the one who holds the row."""
 
 RETAKE = (
     sa.update(ledger)
@@ -68,6 +53,68 @@ REJECT = (
 
 Row = dict[str, Any]
 
+SETTLED_AT_ONCE = 128
+"""Tickets that one statement settles at most."""
+
+
+def settle(settlements: Sequence[Settlement], now: datetime) -> tuple[Any, Row]:
+    """Return the update, and its parameters, that settles up to ``SETTLED_AT_ONCE`` tickets in one round trip.
+
+    :param settlements: equal in :func:`alike`, so that they differ in nothing but ticket and contact.
+    :param now: the ledger's clock.
+    """
+    first = settlements[0]
+    # Few different lengths, so that each is compiled only once; naming the last ticket more than once does no harm.
+    count = 1 << (len(settlements) - 1).bit_length()
+    padded = [*settlements, *[settlements[-1]] * (count - len(settlements))]
+    values: Row = {
+        "b_namespace": first.claim.work.key.namespace,
+        "v_state": first.state.value,
+        "v_evidence": first.evidence,
+        "v_evidence_id": first.evidence_id,
+        "v_error_kind": first.error.kind if first.error else None,
+        "v_error": str(first.error)[:1000] if first.error else None,
+        "v_updated_at": now,
+    }
+    values.update((f"b_key_{number}", item.claim.work.key.digest) for number, item in enumerate(padded))
+    values.update((f"v_contact_{number}", item.ai_contact_id) for number, item in enumerate(padded))
+    if first.state == State.OPENED:
+        return _settle(count, opened=True), values | {"b_generation": first.claim.generation}
+    return _settle(count, opened=False), values | {"b_owner": first.claim.owner}
+
+
+def alike(item: Settlement) -> tuple[object, ...]:
+    """Return what settlements must have in common to be written by one statement."""
+    error = (item.error.kind, str(item.error)) if item.error else None
+    guard = item.claim.generation if item.state == State.OPENED else item.claim.owner
+    return item.claim.work.key.namespace, item.state, guard, item.evidence, item.evidence_id, error
+
+
+@cache
+def _settle(count: int, *, opened: bool) -> Any:
+    keys = [sa.bindparam(f"b_key_{number}", type_=ledger.c.ticket_key.type) for number in range(count)]
+    contacts = [
+        (ledger.c.ticket_key == key, sa.bindparam(f"v_contact_{number}", type_=ledger.c.ai_contact_id.type))
+        for number, key in enumerate(keys)
+    ]
+    # A ticket that is surely open is recorded whoever holds the row now: the truth needs no lease. Anything else is
+    # recorded only by the one who holds the row.
+    if opened:
+        may = ledger.c.generation == sa.bindparam("b_generation")
+    else:
+        may = sa.and_(ledger.c.state == State.SENDING.value, ledger.c.owner == sa.bindparam("b_owner"))
+    told = ("state", "evidence", "evidence_id", "error_kind", "error", "updated_at")
+    return (
+        sa.update(ledger)
+        .where(ledger.c.namespace == sa.bindparam("b_namespace"), ledger.c.ticket_key.in_(keys), may)
+        .values({
+            **{name: sa.bindparam(f"v_{name}") for name in told},
+            "ai_contact_id": sa.case(*contacts),
+            "lease_until": None,
+            "person_in_flight": None,
+        })
+    )  # fmt: skip
+
 
 def insert_ignoring_known(dialect: str) -> Any:
     """Return the insert that leaves rows alone which break a unique constraint: the key's, or that of the person in
@@ -90,7 +137,7 @@ def insert_ignoring_known(dialect: str) -> Any:
 
 def new_row(work: Work, run: str, owner: str, now: datetime, until: datetime, resent_by: str | None) -> Row:
     """Return a first claim."""
-    return _row(work.key.namespace, work.key.digest, work.key.text, run, owner, work.fingerprint, now) | {
+    return _row(work.key, run, owner, work.fingerprint, now) | {
         "state": State.SENDING.value,
         "attempts": 1,
         "lease_until": until,
@@ -105,8 +152,9 @@ def new_row(work: Work, run: str, owner: str, now: datetime, until: datetime, re
 def rejected_row(row: Unsendable, run: str, owner: str, now: datetime) -> Row:
     """Return a row that was refused before anything was sent."""
     assert row.key is not None  # noqa: S101 - only rows with a key are recorded
-    return _row(row.key.namespace, row.key.digest, row.key.text, run, owner, row.fingerprint, now) | {
+    return _row(row.key, run, owner, row.fingerprint, now) | {
         "state": State.REJECTED.value,
+        "attempts": 0,
         "error_kind": row.error.kind if row.error else None,
         "error": str(row.error)[:1000] if row.error else None,
     }
@@ -125,38 +173,18 @@ def retaken(work: Work, known_state: str, attempts: int, decision: Decision, cla
     }
 
 
-def settled(item: Settlement, now: datetime) -> Row:
-    """Return the parameters of ``SETTLE_OPENED`` and of ``SETTLE``."""
-    key = item.claim.work.key
-    row = {
-        "b_namespace": key.namespace,
-        "b_ticket_key": key.digest,
-        "v_state": item.state.value,
-        "v_ai_contact_id": item.ai_contact_id,
-        "v_evidence": item.evidence,
-        "v_evidence_id": item.evidence_id,
-        "v_error_kind": item.error.kind if item.error else None,
-        "v_error": str(item.error)[:1000] if item.error else None,
-        "v_updated_at": now,
-    }
-    guard = {"b_generation": item.claim.generation} if item.state == State.OPENED else {"b_owner": item.claim.owner}
-    return row | guard
-
-
 def as_update(row: Mapping[str, Any]) -> Row:
     """Return the parameters of ``REJECT`` for a row made by :func:`rejected_row`."""
     key = {"b_namespace": row["namespace"], "b_ticket_key": row["ticket_key"]}
     return key | {f"v_{name}": row[name] for name in _REJECTED}
 
 
-def _row(namespace: str, digest: str, text: str, run: str, owner: str, fingerprint: str, now: datetime) -> Row:
-    empty = dict.fromkeys(column.name for column in ledger.columns)
-    return empty | {
-        "namespace": namespace,
-        "ticket_key": digest,
-        "key_text": text,
+def _row(key: TicketKey, run: str, owner: str, fingerprint: str, now: datetime) -> Row:
+    return {
+        "namespace": key.namespace,
+        "ticket_key": key.digest,
+        "key_text": key.text,
         "generation": 0,
-        "attempts": 0,
         "run": run,
         "owner": owner,
         "fingerprint": fingerprint,
