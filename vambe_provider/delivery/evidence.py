@@ -6,9 +6,10 @@ What another ticket to the same person explains is no proof for this one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
+from operator import itemgetter
 from typing import Any, Literal
 
 from vambe_provider.delivery.model import Sibling, State
@@ -98,10 +99,10 @@ def _by_key(sought: Sought, info: Mapping[str, Any], _: Sequence[Mapping[str, An
 
 def _by_ticket(sought: Sought, info: Mapping[str, Any], _: Sequence[Mapping[str, Any]]) -> Finding | None:
     """A ticket was created after the start, and no other ticket of ours explains it."""
-    for ticket in _tickets(info):
-        identity = _text(ticket.get("id"))
-        taken = identity is not None and any(sibling.evidence_id == identity for sibling in sought.siblings)
-        if not taken and _is_new(ticket, sought):
+    tickets = {_text(ticket.get("id")): ticket for ticket in _tickets(info)}
+    taken = {sibling.evidence_id for sibling in sought.siblings}
+    for identity, ticket in tickets.items():
+        if identity not in taken and _is_new(ticket, sought, among=tickets.keys()):
             return Finding("created", "new_ticket", _text(info.get("id")), identity)
     return None
 
@@ -111,7 +112,7 @@ def _by_contact(sought: Sought, info: Mapping[str, Any], _: Sequence[Mapping[str
     contact = _text(info.get("id"))
     taken = any(sibling.ai_contact_id == contact for sibling in sought.siblings)
     shows_none = any("ticket" in key for key in info) and not _tickets(info)
-    if taken or shows_none or not _is_new(info, sought):
+    if taken or shows_none or not _is_new(info, sought, among={contact}):
         return None
     return Finding("created", "new_contact", contact, contact)
 
@@ -123,17 +124,17 @@ def _by_message(sought: Sought, info: Mapping[str, Any], messages: Sequence[Mapp
     rivals = [s for s in _recent(sought) if s.message_hash == sought.message_hash]
     taken = {sibling.evidence_id for sibling in rivals}
     earliest = min([sought.since, *(sibling.started - (sought.after - sought.since) for sibling in rivals)])
-    ours = sorted(
+    sent = [
         (created, _text(message.get("id")))
         for message in messages
         if str(message.get("direction", "")).upper() == "OUTBOUND"
         and str(message.get("body") or "").strip() == sought.content.strip()
         and (created := _when(message.get("created_at"))) is not None
         and created >= earliest
-        and _text(message.get("id")) not in taken
-    )
-    unattributed = [sibling for sibling in rivals if sibling.evidence_id is None]
-    if len(ours) <= len(unattributed) or ours[-1][0] < sought.since:
+    ]
+    sent.sort(key=itemgetter(0))
+    ours = [item for item in sent if item[1] not in taken]
+    if len(ours) <= len(_loose(rivals, {identity for _, identity in sent})) or ours[-1][0] < sought.since:
         return None
     return Finding("created", "message", _text(info.get("id")), ours[-1][1])
 
@@ -144,7 +145,12 @@ def _recent(sought: Sought) -> list[Sibling]:
     return [s for s in sought.siblings if s.state in sent and s.started >= sought.since - SIBLING_WINDOW]
 
 
-def _is_new(thing: Mapping[str, Any], sought: Sought) -> bool:
+def _loose(siblings: Sequence[Sibling], among: Collection[str | None]) -> list[Sibling]:
+    """Those of whom it is not known which of these things they made; each explains one of them."""
+    return [sibling for sibling in siblings if sibling.evidence_id is None or sibling.evidence_id not in among]
+
+
+def _is_new(thing: Mapping[str, Any], sought: Sought, *, among: Collection[str | None]) -> bool:
     """Say whether a thing was created by this ticket, as far as its time tells.
 
     Tickets to one person are sent one after the other. So what a sibling with a reply made is older than our start, or
@@ -153,7 +159,7 @@ def _is_new(thing: Mapping[str, Any], sought: Sought) -> bool:
     created = _when(thing.get("created_at") or thing.get("createdAt"))
     if created is None or created < sought.since:
         return False
-    loose = [sibling for sibling in _recent(sought) if sibling.evidence_id is None]
+    loose = _loose(_recent(sought), among)
     return all(sibling.state == State.OPENED and not _may_be_of(sibling, created, sought) for sibling in loose)
 
 
@@ -178,12 +184,11 @@ def _walk(value: object, key: str = "") -> Iterator[tuple[str, object]]:
 
 
 def _when(value: object) -> float | None:
-    if isinstance(value, datetime):
-        return value.timestamp()
     try:
-        return datetime.fromisoformat(str(value)).timestamp()
+        when = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
     except ValueError:
         return None
+    return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
 
 
 def _text(value: object) -> str | None:

@@ -109,6 +109,18 @@ class TestTwoRowsForOnePerson:
         report = deliveries.many(data, ticket=ticket, max_concurrency=1)
         assert report.counts == {Outcome.OPENED: 1, Outcome.UNKNOWN: 1}
 
+    def test_the_text_of_a_ticket_that_was_found_is_no_proof(self, deliveries: Deliveries) -> None:
+        """The first row was found by its ticket; its message explains itself and nothing of the second row."""
+        deliveries.sandbox.configure(metadata_visible="no")
+        ticket = {"to_phone_number": "{phone}", "stage": "Support / New", "message": "Your order is late",
+                  "ticket_metadata": {"order_id": "{id}"}}  # fmt: skip
+        data = [row(1, phone=self.PHONE), row(2, phone=self.PHONE)]
+        deliveries.sandbox.fault("open_ticket", kind="drop", when="after")
+        deliveries.sandbox.fault("open_ticket", kind="drop", when="before", nth=2)
+        report = deliveries.many(data, ticket=ticket, max_concurrency=1)
+        assert report.counts == {Outcome.RECONCILED: 1, Outcome.UNKNOWN: 1}
+        assert deliveries.tickets() == {"1": 1}
+
     def test_a_later_ticket_is_no_proof_for_an_earlier_one(self, deliveries: Deliveries) -> None:
         """A dead worker's row is looked for after another row of the person was sent; that one's ticket is not its."""
         sandbox = deliveries.sandbox

@@ -1,0 +1,245 @@
+"""Whatever the order of events: no second POST for a key without a recorded verdict that the first created nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+from hypothesis import HealthCheck, note, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from tests.support.delivery import Deliveries, options, row
+from vambe_provider.api import AsyncVambeClient
+from vambe_provider.delivery.attempt import Courier
+from vambe_provider.delivery.key import METADATA_KEY
+from vambe_provider.delivery.ledger import sql
+from vambe_provider.delivery.ledger.sql import SqlLedger
+from vambe_provider.delivery.model import Claim, Outcome, Settlement, State, Verdict
+from vambe_provider.exceptions import VambeError, VambeLedgerError
+
+if TYPE_CHECKING:
+    import pytest
+
+    from vambe_provider.delivery.model import Sibling, Work
+    from vambe_provider.sandbox import Sandbox
+
+PAST = "2020-01-01 00:00:00.000000"
+FAULTS: list[dict[str, Any] | None] = [
+    None,
+    None,
+    {"kind": "status", "status": 500, "when": "before"},
+    {"kind": "status", "status": 502, "when": "after", "body": "html"},
+    {"kind": "drop", "when": "before"},
+    {"kind": "drop", "when": "after"},
+    {"kind": "malformed", "when": "after"},
+    {"kind": "message_fails"},
+    {"kind": "rate_limit"},
+    {"kind": "status", "status": 400},
+    {"kind": "status", "status": 401},
+]
+# The last one goes to the person of the first one.
+ROWS = {1: row(1), 2: row(2), 3: row(3, phone=row(1)["phone"])}
+
+
+class Worker:
+    """One try of one run: what it has claimed, what it has to look for, and what it has not recorded yet."""
+
+    def __init__(self, url: str, run: str, **more: Any) -> None:
+        self.engine = sa.create_engine(url)
+        self.ledger = SqlLedger(self.engine)
+        self.options = options(run=run, polls=(0.0,), **more)
+        self.claimed: list[Claim] = []
+        self.unclear: list[tuple[Claim, VambeError | None]] = []
+        self.landed: list[Settlement] = []
+        self.lose_answers = 0
+        commit = self.engine.dialect.do_commit
+
+        def do_commit(connection: Any) -> None:
+            commit(connection)
+            if self.lose_answers:
+                self.lose_answers -= 1
+                raise self.engine.dialect.dbapi.OperationalError("server closed the connection")
+
+        self.engine.dialect.do_commit = do_commit  # type: ignore[method-assign]
+
+
+class Nights(RuleBasedStateMachine):
+    """Three workers, three rows, a server with faults, time that passes, and workers that die."""
+
+    sandbox: Sandbox
+    numbers = st.sampled_from(sorted(ROWS))
+    who = st.sampled_from(["first try", "second try", "other run", "resending run"])
+
+    @initialize(known=st.booleans(), switches=st.sampled_from([{}, {"metadata_visible": "no"}]))
+    def begin(self, known: bool, switches: dict[str, Any]) -> None:
+        self.sandbox.reset()
+        self.folder = tempfile.TemporaryDirectory()
+        url = f"sqlite:///{Path(self.folder.name, 'ledger.sqlite')}"
+        self.deliveries = Deliveries(self.sandbox, url)
+        self.deliveries.sandbox.configure(clock_skew_seconds=-3600.0)
+        if known:
+            for number in ROWS.values():
+                if not any(number["phone"].endswith(contact["phone"]) for contact in self.sandbox.contacts()):
+                    self.sandbox.seed_contact(number["phone"])
+        self.sandbox.configure(**{"clock_skew_seconds": 0.0, **switches})
+        self.hidden = bool(switches)
+        self.works: dict[int, Work] = {number: self.deliveries.work(data) for number, data in ROWS.items()}
+        self.runs: dict[str, dict[str, Any]] = {
+            "first try": {"run": "tonight"},
+            "second try": {"run": "tonight"},
+            "other run": {"run": "tomorrow"},
+            "resending run": {"run": "on purpose", "resend": not self.hidden},
+        }
+        self.crew = {name: Worker(url, **given) for name, given in self.runs.items()}
+        self.loop = asyncio.new_event_loop()
+        self.api = AsyncVambeClient(self.deliveries.settings)
+        self.undecided: Counter[str] = Counter()
+        """Markers that were posted and about which nothing was recorded that allows another post."""
+
+    # --- events ---
+
+    @rule(name=who, number=numbers, answers_lost=st.sampled_from([0, 0, 1, 2]))
+    def claims(self, name: str, number: int, answers_lost: int) -> None:
+        """Ask for a row, and record what has landed; the commit may take place and its answer be lost."""
+        worker = self.crew[name]
+        if any(held.work.key == self.works[number].key for held in self._held(worker)):
+            return  # an engine does not ask for what it has
+        landed, worker.landed = worker.landed, []
+        worker.lose_answers = answers_lost
+        try:
+            [claim] = worker.ledger.exchange(landed, [self.works[number]], worker.options, 60.0)
+        except VambeLedgerError:  # two answers are more than the ledger asks for again by itself
+            [claim] = worker.ledger.exchange(landed, [self.works[number]], worker.options, 60.0)
+        worker.lose_answers = 0
+        self._observe(landed)
+        note(f"{name} asks for {number}, {answers_lost} answers lost: {claim.verdict.value}")
+        if claim.verdict == Verdict.SEND:
+            worker.claimed.append(claim)
+        elif claim.verdict == Verdict.CHECK:
+            worker.unclear.append((claim, None))
+
+    @rule(name=who, fault=st.sampled_from(FAULTS))
+    def posts(self, name: str, fault: dict[str, Any] | None) -> None:
+        worker = self.crew[name]
+        if not worker.claimed:
+            return
+        claim = worker.claimed.pop(0)
+        if fault is not None:
+            self.sandbox.fault("open_ticket", **fault)
+        before = len(self.sandbox.requests("open_ticket"))
+        result = self._run(self._courier(worker).post(claim))
+        self.sandbox.clear_faults()
+        if len(self.sandbox.requests("open_ticket")) > before:
+            marker = claim.work.key.marker(claim.generation)
+            assert not self.undecided[marker], f"{name} posts {marker}, of which nobody knows whether it exists"
+            self.undecided[marker] += 1
+        if isinstance(result, Settlement):
+            worker.landed.append(result)
+        else:
+            worker.unclear.append((claim, result))
+        note(f"{name} posts {claim.work.key.text}.{claim.generation} with {fault}")
+
+    @rule(name=who)
+    def looks(self, name: str) -> None:
+        worker = self.crew[name]
+        if not worker.unclear:
+            return
+        claim, cause = worker.unclear.pop(0)
+
+        async def siblings() -> list[Sibling]:
+            return worker.ledger.siblings(claim.work)
+
+        found = self._run(self._courier(worker).resolve(claim, cause, siblings))
+        worker.landed.append(found)
+        note(f"{name} looks for {claim.work.key.text}.{claim.generation}: {found.state.value} ({found.evidence})")
+
+    @rule(name=who)
+    def records(self, name: str) -> None:
+        worker = self.crew[name]
+        landed, worker.landed = worker.landed, []
+        worker.ledger.exchange(landed, [], worker.options, 60.0)
+        self._observe(landed)
+
+    @rule(name=who)
+    def dies(self, name: str) -> None:
+        self.crew[name].ledger.close()
+        self.crew[name] = Worker(self.deliveries.url, **self.runs[name])
+
+    @rule()
+    def time_passes(self) -> None:
+        """All leases run out, in the ledger and in the heads of those who hold them."""
+        self.deliveries.change(lease_until=PAST)
+        for worker in self.crew.values():
+            worker.claimed = [replace(claim, expires=0.0) for claim in worker.claimed]
+
+    # --- what has to hold ---
+
+    @invariant()
+    def nobody_is_messaged_twice(self) -> None:
+        if hasattr(self, "deliveries"):
+            assert all(count == 1 for count in self._markers().values())
+
+    def teardown(self) -> None:
+        if not hasattr(self, "deliveries"):
+            return
+        try:
+            self._everything_comes_to_an_end()
+        finally:
+            self._run(self.api.aclose())
+            self.loop.close()
+            for worker in self.crew.values():
+                worker.ledger.close()
+            self.folder.cleanup()
+
+    def _everything_comes_to_an_end(self) -> None:
+        self.time_passes()
+        report = self.deliveries.many(ROWS.values(), opts=options(run="the last one", polls=(0.0,)))
+        assert report.verdict(max_rejected=len(ROWS)) is None or report.counts[Outcome.UNKNOWN]
+        self.nobody_is_messaged_twice()
+        markers = self._markers()
+        for entry in self.deliveries.ledger_rows().values():
+            assert entry["state"] in ("opened", "unknown", "rejected")
+            work = next(work for work in self.works.values() if work.key.text == entry["key_text"])
+            if entry["state"] == "opened":
+                assert markers[work.key.marker(entry["generation"])], f"{entry['key_text']} is not open"
+
+    # --- helpers ---
+
+    def _held(self, worker: Worker) -> list[Claim]:
+        """What an engine holds; it asks for none of it again."""
+        landed = [item.claim for item in worker.landed]
+        return [*worker.claimed, *(claim for claim, _ in worker.unclear), *landed]
+
+    def _observe(self, landed: list[Settlement]) -> None:
+        """Note which verdicts were recorded: only the holder of a row may record that nothing was created."""
+        entries = self.deliveries.ledger_rows()
+        for item in landed:
+            key, entry = item.claim.work.key, entries[item.claim.work.key.text]
+            recorded = (entry["owner"], entry["state"]) == (item.claim.owner, item.state.value)
+            if recorded and item.state in (State.FAILED, State.REJECTED):
+                self.undecided[key.marker(item.claim.generation)] = 0
+
+    def _markers(self) -> Counter[str]:
+        return Counter(ticket["ticket_metadata"][METADATA_KEY] for ticket in self.sandbox.tickets())
+
+    def _courier(self, worker: Worker) -> Courier:
+        return Courier(self.api, worker.options, 5.0)
+
+    def _run(self, awaitable: Any) -> Any:
+        return self.loop.run_until_complete(awaitable)
+
+
+def test_no_sequence_of_events_sends_twice(vambe_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sql, "_PAUSES", (0.0,))
+    Nights.sandbox = vambe_sandbox
+    case = Nights.TestCase
+    case.settings = settings(
+        max_examples=120, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+    )
+    case().runTest()
