@@ -112,17 +112,24 @@ def ticket_key(namespace: str, values: Mapping[str, object], *, personal: Iterab
         )
     hidden = tuple(text for text in personal if text)
     shown = ", ".join(f"{column}={_readable(text, hidden)}" for column, text in texts.items())
-    return TicketKey(namespace, digest(namespace, *texts.values()), shown[:MAX_TEXT])
+    return TicketKey(namespace, digest(namespace, *texts.values()), printable(shown)[:MAX_TEXT])
 
 
 def named_key(namespace: str, name: str) -> TicketKey:
     """Return the key of a single ticket that has a name of its own, as ``dag/task/run/-1``."""
-    return TicketKey(namespace, digest(namespace, name), name[:MAX_TEXT])
+    return TicketKey(namespace, digest(namespace, name), printable(name)[:MAX_TEXT])
 
 
 def digest(*texts: str) -> str:
     """Return 32 hexadecimal characters that stand for these texts in this order."""
-    return hashlib.sha256(json.dumps(texts, ensure_ascii=False).encode()).hexdigest()[:32]
+    # Half a character, as broken exports have it, is told apart like any other.
+    text = json.dumps(texts, ensure_ascii=False).encode(errors="surrogatepass")
+    return hashlib.sha256(text).hexdigest()[:32]
+
+
+def printable(text: str) -> str:
+    """Return a text that every database can hold and every terminal can show."""
+    return "".join(char if char.isprintable() else "\ufffd" for char in text)
 
 
 def person_hash(phone: str) -> str:

@@ -88,8 +88,7 @@ class RowMapping:
             constant = "".join(literal for literal, _, _ in parts)
             return lambda row, problems: constant
         if len(parts) == 1 and not parts[0][0] and not parts[0][2]:
-            only = names[0]
-            return lambda row, problems: row[only]
+            return lambda row, problems: _value(row, names[0], field, problems)
         return lambda row, problems: _format(parts, row, field, problems)
 
 
@@ -97,7 +96,7 @@ class RowFunction:
     """A user's function from a row to a request."""
 
     columns: frozenset[str] = frozenset()
-    personal_columns: frozenset[str] = frozenset()
+    personal_columns = None
     constant_stage = None
 
     def __init__(self, function: Callable[[dict[str, Any]], Mapping[str, Any] | None]) -> None:
@@ -157,18 +156,25 @@ def _parse(text: str, field: str) -> list[tuple[str, str | None, str]]:
     return [(literal, name, spec) for literal, name, spec, _ in parts]
 
 
+def _value(row: Row, name: str, field: str, problems: list[str]) -> Any:
+    if name not in row:
+        problems.append(f"{field}: the row has no column {name}")
+    return row.get(name)
+
+
 def _format(parts: list[tuple[str, str | None, str]], row: Row, field: str, problems: list[str]) -> str | None:
     texts = []
     for literal, name, spec in parts:
         texts.append(literal)
         if name is None:
             continue
-        value = row[name]
+        value = _value(row, name, field, problems)
         if value is None:
-            problems.append(f"{field}: column {name} is null")
+            if name in row:
+                problems.append(f"{field}: column {name} is null")
             continue
         try:
             texts.append(format(value, spec))
-        except (ValueError, TypeError):
+        except Exception:  # noqa: BLE001 - a value may be of any type, and one row must not end the run
             problems.append(f"{field}: column {name} of type {type(value).__name__} has no format {spec!r}")
     return "".join(texts)

@@ -137,21 +137,31 @@ class Preparer:
         """Return the work of a row, why it cannot be sent, or None when it belongs to another shard."""
         key: TicketKey | None = None
         try:
-            check_columns(self._key_columns, row)
-            key = self._key(row, [str(row.get(name) or "") for name in self._mapping.personal_columns])
+            key = self._key(row, self._personal(row))
             if int(key.digest[:8], 16) % self._shard[1] != self._shard[0]:
                 return None
             request = self._mapping(row)
             if request is None:
                 return Unsendable(Outcome.SKIPPED, key)
-            key = self._key(row, [str(request.get(name) or "") for name in PERSONAL])
+            key = self._key(row, [_text(request.get(name)) for name in PERSONAL])
             return prepare_ticket(
                 request, key=key, settings=self._settings, resolve_stage=self._resolve_stage, **self._sender
             )
         except VambeValidationError as error:
             return Unsendable(Outcome.REJECTED, key, _about(error, key), _row_fingerprint(row))
 
+    def _personal(self, row: Row) -> list[str]:
+        """Return the texts of a row that must not be shown in its key."""
+        columns = self._mapping.personal_columns
+        if columns is not None:
+            return [_text(row.get(name)) for name in columns]
+        # What a function takes for the number is not known before it has returned, and it may never return.
+        return [text for text in map(_text, map(row.get, self._key_columns)) if _looks_personal(text)]
+
     def _key(self, row: Row, personal: Sequence[str]) -> TicketKey:
+        missing = [f"key column {name}: is missing" for name in self._key_columns if name not in row]
+        if missing:
+            raise VambeValidationError(missing, where="a row")
         return ticket_key(self._namespace, {name: row[name] for name in self._key_columns}, personal=personal)
 
 
@@ -162,4 +172,15 @@ def _about(error: VambeValidationError, key: TicketKey | None) -> VambeError:
 
 
 def _row_fingerprint(row: Row) -> str:
-    return digest(*(f"{name}={value!r}" for name, value in sorted(row.items())))
+    return digest(*(f"{name}={type(value).__name__}:{_text(value)}" for name, value in sorted(row.items())))
+
+
+def _looks_personal(text: str) -> bool:
+    return "@" in text or sum(char.isdigit() for char in text) >= 8
+
+
+def _text(value: object) -> str:
+    try:
+        return "" if value is None else str(value)
+    except Exception:  # noqa: BLE001 - a number with thousands of digits has no text, and other types may be odder
+        return ""

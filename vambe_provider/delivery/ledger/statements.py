@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 
+from vambe_provider.delivery.key import printable
 from vambe_provider.delivery.ledger.schema import VERSION, ledger
 from vambe_provider.delivery.model import State
 from vambe_provider.exceptions import VambeLedgerError
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from vambe_provider.delivery.key import TicketKey
     from vambe_provider.delivery.ledger.decide import Decision
     from vambe_provider.delivery.model import Settlement, Unsendable, Work
+    from vambe_provider.exceptions import VambeError
 
 _KEY = sa.and_(ledger.c.namespace == sa.bindparam("b_namespace"), ledger.c.ticket_key == sa.bindparam("b_ticket_key"))
 _CLAIMED = ("run", "owner", "lease_until", "fingerprint", "message_hash", "person", "person_in_flight", "resent_by")
@@ -71,13 +73,13 @@ def settle(settlements: Sequence[Settlement], now: datetime) -> tuple[Any, Row]:
         "b_namespace": first.claim.work.key.namespace,
         "v_state": first.state.value,
         "v_evidence": first.evidence,
-        "v_evidence_id": first.evidence_id,
+        "v_evidence_id": _id(first.evidence_id),
         "v_error_kind": first.error.kind if first.error else None,
-        "v_error": str(first.error)[:1000] if first.error else None,
+        "v_error": _text(first.error),
         "v_updated_at": now,
     }
     values.update((f"b_key_{number}", item.claim.work.key.digest) for number, item in enumerate(padded))
-    values.update((f"v_contact_{number}", item.ai_contact_id) for number, item in enumerate(padded))
+    values.update((f"v_contact_{number}", _id(item.ai_contact_id)) for number, item in enumerate(padded))
     if first.state == State.OPENED:
         return _settle(count, opened=True), values | {"b_generation": first.claim.generation}
     return _settle(count, opened=False), values | {"b_owner": first.claim.owner}
@@ -156,7 +158,7 @@ def rejected_row(row: Unsendable, run: str, owner: str, now: datetime) -> Row:
         "state": State.REJECTED.value,
         "attempts": 0,
         "error_kind": row.error.kind if row.error else None,
-        "error": str(row.error)[:1000] if row.error else None,
+        "error": _text(row.error),
     }
 
 
@@ -177,6 +179,15 @@ def as_update(row: Mapping[str, Any]) -> Row:
     """Return the parameters of ``REJECT`` for a row made by :func:`rejected_row`."""
     key = {"b_namespace": row["namespace"], "b_ticket_key": row["ticket_key"]}
     return key | {f"v_{name}": row[name] for name in _REJECTED}
+
+
+def _text(error: VambeError | None) -> str | None:
+    return printable(" ".join(str(error).split()))[:1000] if error else None
+
+
+def _id(text: str | None) -> str | None:
+    # Whatever the API answers, an outcome must not get lost because a column is too short for it.
+    return printable(text)[:100] if text else None
 
 
 def _row(key: TicketKey, run: str, owner: str, fingerprint: str, now: datetime) -> Row:
