@@ -129,7 +129,7 @@ def digest(*texts: str) -> str:
 
 def printable(text: str) -> str:
     """Return a text that every database can hold and every terminal can show."""
-    return "".join(char if char.isprintable() else "\ufffd" for char in text)
+    return text if text.isprintable() else "".join(char if char.isprintable() else "\ufffd" for char in text)
 
 
 def person_hash(phone: str) -> str:
