@@ -15,7 +15,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "vambe_provider"
-WITHOUT_AIRFLOW = ("api", "contact_policy", "delivery", "sandbox")
+WITHOUT_AIRFLOW = ("api", "contact_policy", "delivery", "sandbox", "waiting")
 EDGES = ("decorators", "hooks", "links", "notifications", "operators", "sensors", "transfers", "triggers")
 HEAVY = ("aiohttp", "httpx", "httpx_aiohttp", "pandas", "numpy", "phonenumbers", "pydantic", "sqlalchemy")
 
@@ -112,6 +112,7 @@ def imported_names(path: Path) -> set[str]:
         ("contact_policy", ("airflow", "httpx", "aiohttp", "vambe_provider.api.client", "vambe_provider.delivery")),
         ("delivery", ("airflow",)),
         ("sandbox", ("airflow", "vambe_provider.delivery")),
+        ("waiting", ("airflow", "vambe_provider.delivery", "vambe_provider.contact_policy")),
     ],
 )
 def test_imports_point_one_way(package: str, forbidden: tuple[str, ...]) -> None:

@@ -172,6 +172,7 @@ class Poll:
         except Exception as error:
             # A mistake in this file must not leave anybody waiting for ever.
             log.exception("The poll of %s broke", self._settings.host)
+            self._task = None
             for subscription in self._subscriptions:
                 subscription.failed(error, at_once=True)
 

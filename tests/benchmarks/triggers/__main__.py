@@ -24,6 +24,7 @@ COLUMNS = {
     "requests_per_minute": ("requests/min", "{:,.0f}"),
     "block_ms": ("loop blocked, ms", "{:,.0f}"),
     "start_block_ms": ("at the start, ms", "{:,.0f}"),
+    "start_gc_ms": ("of it one garbage collection, ms", "{:,.0f}"),
     "answer_block_ms": ("at answers, ms", "{:,.0f}"),
     "cpu_percent": ("CPU, %", "{:,.1f}"),
     "rss_kib_per_wait": ("memory per wait, KiB", "{:,.0f}"),
@@ -100,6 +101,7 @@ def main() -> None:
     parser.add_argument("--waits", type=int, nargs="*", default=[1, 100, 2000])
     parser.add_argument("--interval", type=float, default=5.0, help="seconds between two looks of a wait")
     parser.add_argument("--window", type=float, default=15.0, help="seconds that are measured")
+    parser.add_argument("--what", nargs="*", default=["http", "vambe"], choices=["http", "vambe"])
     parser.add_argument("--latency-ms", type=int, default=50)
     arguments = parser.parse_args()
     command = [sys.executable, "-m", "vambe_provider.sandbox", "--port", "0", "--latency-ms", str(arguments.latency_ms)]
@@ -120,7 +122,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory(prefix="vambe-bench-") as home:
             env = environment(server, key, home)
             # The peer first: by the time of ours, nobody has been written to for half a minute, as in a wait of hours.
-            for what in ("http", "vambe"):
+            for what in arguments.what:
                 for waits in arguments.waits:
                     # Until every wait has looked for the first time.
                     settle = 10.0 if waits < 1000 else 20.0

@@ -273,6 +273,18 @@ class TestWithoutTheList:
         assert vambe_sandbox.requests("list_contacts") == []
 
 
+async def test_a_mistake_of_ours_leaves_nobody_waiting(
+    triggers: Triggers, open_tickets: OpenTickets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: object) -> str:
+        raise RuntimeError("a mistake")
+
+    monkeypatch.setattr(poll, "fingerprint", broken)
+    waits = [triggers.start(open_tickets(1)) for _ in range(2)]
+    found = await asyncio.gather(*waits, return_exceptions=True)
+    assert [str(error) for error in found] == ["a mistake", "a mistake"]
+
+
 async def test_it_never_writes(vambe_sandbox: Sandbox, triggers: Triggers, open_tickets: OpenTickets) -> None:
     contacts = open_tickets(2)
     already = vambe_sandbox.request_count
