@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 from hypothesis import HealthCheck, note, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from tests.support.delivery import Deliveries, options, row
 from vambe_provider.api import AsyncVambeClient
@@ -68,13 +68,14 @@ class Worker:
 
         self.engine.dialect.do_commit = do_commit  # type: ignore[method-assign]
 
+    def holds(self) -> list[Claim]:
+        return [*self.claimed, *(claim for claim, _ in self.unclear), *(item.claim for item in self.landed)]
+
 
 class Nights(RuleBasedStateMachine):
     """Three workers, three rows, a server with faults, time that passes, and workers that die."""
 
     sandbox: Sandbox
-    numbers = st.sampled_from(sorted(ROWS))
-    who = st.sampled_from(["first try", "second try", "other run", "resending run"])
 
     @initialize(known=st.booleans(), switches=st.sampled_from([{}, {"metadata_visible": "no"}]))
     def begin(self, known: bool, switches: dict[str, Any]) -> None:
@@ -104,12 +105,12 @@ class Nights(RuleBasedStateMachine):
 
     # --- events ---
 
-    @rule(name=who, number=numbers, answers_lost=st.sampled_from([0, 0, 1, 2]))
-    def claims(self, name: str, number: int, answers_lost: int) -> None:
+    @precondition(lambda self: self.free())
+    @rule(data=st.data(), answers_lost=st.sampled_from([0, 0, 0, 1, 2]))
+    def claims(self, data: st.DataObject, answers_lost: int) -> None:
         """Ask for a row, and record what has landed; the commit may take place and its answer be lost."""
+        name, number = data.draw(st.sampled_from(self.free()))
         worker = self.crew[name]
-        if any(held.work.key == self.works[number].key for held in self._held(worker)):
-            return  # an engine does not ask for what it has
         landed, worker.landed = worker.landed, []
         worker.lose_answers = answers_lost
         try:
@@ -124,11 +125,11 @@ class Nights(RuleBasedStateMachine):
         elif claim.verdict == Verdict.CHECK:
             worker.unclear.append((claim, None))
 
-    @rule(name=who, fault=st.sampled_from(FAULTS))
-    def posts(self, name: str, fault: dict[str, Any] | None) -> None:
+    @precondition(lambda self: self.who("claimed"))
+    @rule(data=st.data(), fault=st.sampled_from(FAULTS))
+    def posts(self, data: st.DataObject, fault: dict[str, Any] | None) -> None:
+        name = data.draw(st.sampled_from(self.who("claimed")))
         worker = self.crew[name]
-        if not worker.claimed:
-            return
         claim = worker.claimed.pop(0)
         if fault is not None:
             self.sandbox.fault("open_ticket", **fault)
@@ -145,11 +146,11 @@ class Nights(RuleBasedStateMachine):
             worker.unclear.append((claim, result))
         note(f"{name} posts {claim.work.key.text}.{claim.generation} with {fault}")
 
-    @rule(name=who)
-    def looks(self, name: str) -> None:
+    @precondition(lambda self: self.who("unclear"))
+    @rule(data=st.data())
+    def looks(self, data: st.DataObject) -> None:
+        name = data.draw(st.sampled_from(self.who("unclear")))
         worker = self.crew[name]
-        if not worker.unclear:
-            return
         claim, cause = worker.unclear.pop(0)
 
         async def siblings() -> list[Sibling]:
@@ -159,21 +160,27 @@ class Nights(RuleBasedStateMachine):
         worker.landed.append(found)
         note(f"{name} looks for {claim.work.key.text}.{claim.generation}: {found.state.value} ({found.evidence})")
 
-    @rule(name=who)
-    def records(self, name: str) -> None:
-        worker = self.crew[name]
+    @precondition(lambda self: self.who("landed"))
+    @rule(data=st.data())
+    def records(self, data: st.DataObject) -> None:
+        worker = self.crew[data.draw(st.sampled_from(self.who("landed")))]
         landed, worker.landed = worker.landed, []
         worker.ledger.exchange(landed, [], worker.options, 60.0)
         self._observe(landed)
 
-    @rule(name=who)
-    def dies(self, name: str) -> None:
+    @precondition(lambda self: self.who("claimed", "unclear", "landed"))
+    @rule(data=st.data())
+    def dies(self, data: st.DataObject) -> None:
+        name = data.draw(st.sampled_from(self.who("claimed", "unclear", "landed")))
+        note(f"{name} dies")
         self.crew[name].ledger.close()
         self.crew[name] = Worker(self.deliveries.url, **self.runs[name])
 
+    @precondition(lambda self: self.who("claimed", "unclear", "landed") or "sending" in self.states())
     @rule()
     def time_passes(self) -> None:
         """All leases run out, in the ledger and in the heads of those who hold them."""
+        note("time passes")
         self.deliveries.change(lease_until=PAST)
         for worker in self.crew.values():
             worker.claimed = [replace(claim, expires=0.0) for claim in worker.claimed]
@@ -211,10 +218,21 @@ class Nights(RuleBasedStateMachine):
 
     # --- helpers ---
 
-    def _held(self, worker: Worker) -> list[Claim]:
-        """What an engine holds; it asks for none of it again."""
-        landed = [item.claim for item in worker.landed]
-        return [*worker.claimed, *(claim for claim, _ in worker.unclear), *landed]
+    def who(self, *piles: str) -> list[str]:
+        """Return the workers that have something on one of these piles."""
+        return [name for name, worker in self.crew.items() if any(getattr(worker, pile) for pile in piles)]
+
+    def free(self) -> list[tuple[str, int]]:
+        """Return who may ask for what: an engine does not ask for what it has."""
+        return [
+            (name, number)
+            for name, worker in self.crew.items()
+            for number, work in self.works.items()
+            if work.key not in {claim.work.key for claim in worker.holds()}
+        ]
+
+    def states(self) -> set[str]:
+        return set(self.deliveries.states().values())
 
     def _observe(self, landed: list[Settlement]) -> None:
         """Note which verdicts were recorded: only the holder of a row may record that nothing was created."""
