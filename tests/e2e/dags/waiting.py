@@ -35,4 +35,4 @@ with DAG(dag_id="on_solved", schedule=[solved]):
         events = triggering_asset_events[solved]
         return [event.extra["payload"] for event in events]  # type: ignore[attr-defined]
 
-    note()  # type: ignore[call-arg]
+    note()  # type: ignore[call-arg,misc,unused-ignore]
