@@ -111,8 +111,8 @@ matrix: install ## Run the unit and Dag tests on every supported Airflow, or on 
 	$(BIN)/python scripts/matrix.py $(VERSIONS) --pytest="$(ARGS)"
 
 .PHONY: bench
-bench: install ## Measure, and write the figures of docs/performance.md
-	$(BIN)/python -m tests.benchmarks $(ARGS)
+bench: install ## Measure what tickets cost; with ARGS=--quick in two minutes, with ARGS=--write-docs for the documentation
+	$(BIN)/python scripts/bench.py $(ARGS)
 
 .PHONY: docs
 docs: $(VENV)/.installed-docs ## Build the documentation into site/
