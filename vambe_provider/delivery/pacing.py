@@ -51,8 +51,8 @@ class LocalPacer:
             return 0
         if self._interval == 0:
             return wanted
-        # `_next` is when the next ticket is due; what was missed within the tolerance is made up for. Not at a slow rate:
-        # there a single ticket too early is one too many in its period.
+        # `_next` is when the next ticket is due; what was missed within the tolerance is made up for. Not at a slow
+        # rate: there a single ticket too early is one too many in its period.
         begin = max(self._next, now - (TOLERANCE if self._interval < TOLERANCE else 0.0))
         granted = min(wanted, max(0, math.floor((now - begin) / self._interval + 1 + 1e-9)))
         self._next = begin + granted * self._interval
