@@ -13,7 +13,7 @@ import platform
 import threading
 import time
 import urllib.request
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
 
 import httpx
@@ -26,7 +26,7 @@ from vambe_provider.exceptions import VambeConfigError, VambeError
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import Iterator
 
     from httpx_aiohttp import AiohttpTransport
 
@@ -80,9 +80,10 @@ class Wire:
     """Turns a request into one of httpx's, with everything that is the same for all requests prepared once.
 
     :param settings: the connection.
+    :param read: seconds that one read or write may take; None when the driver limits all of them together.
     """
 
-    def __init__(self, settings: ConnectionSettings) -> None:
+    def __init__(self, settings: ConnectionSettings, *, read: float | None) -> None:
         self.host = settings.host
         self.timeout = settings.timeout
         self._base = httpx.URL(settings.base_url)
@@ -90,25 +91,26 @@ class Wire:
         # All tickets of one sender go to the same address, and parsing it costs more than all the rest of a request.
         self._url = functools.lru_cache(maxsize=64)(self._parsed)
         connect = min(CONNECT_SECONDS, settings.timeout / 2)
-        limits = httpx.Timeout(settings.timeout, connect=connect, pool=connect)
+        limits = httpx.Timeout(read, connect=connect, pool=connect)
         self._extensions = {"timeout": limits.as_dict()}
         agent = f"airflow-provider-vambe/{__version__} httpx/{httpx.__version__} python/{platform.python_version()}"
-        self._headers = [
-            (b"Host", self._base.netloc),
-            (b"User-Agent", agent.encode()),
-            (b"Accept", b"application/json"),
-            (b"Accept-Encoding", b"identity"),
-            (b"x-api-key", settings.api_key.encode()),
-        ]
+        plain = {"User-Agent": agent, "Accept": "application/json", "Accept-Encoding": "identity"}
+        self._plain = httpx.Headers({**plain, "Host": self._base.netloc.decode(), "x-api-key": settings.api_key})
+        self._with_body = httpx.Headers({**self._plain, "Content-Type": "application/json"})
 
     def request(self, request: Request) -> httpx.Request:
         """Return httpx's request."""
-        content = request.content
-        headers = list(self._headers)
+        headers = self._plain if request.body is None else self._with_body
+        # Given a stream, httpx takes the headers as they are, without looking through them for what is missing.
+        stream = httpx.ByteStream(request.content)
+        made = httpx.Request(
+            request.method, self._url(request.target), headers=headers, stream=stream, extensions=self._extensions
+        )
+        made.headers.encoding = "ascii"
+        content = made.read()
         if request.body is not None:
-            headers += [(b"Content-Type", b"application/json"), (b"Content-Length", str(len(content)).encode())]
-        url = self._url(request.target)
-        return httpx.Request(request.method, url, headers=headers, content=content, extensions=self._extensions)
+            made.headers["Content-Length"] = str(len(content))
+        return made
 
     def _parsed(self, target: str) -> httpx.URL:
         return self._base.copy_with(raw_path=f"{self._prefix}{target}".encode("ascii"))
@@ -119,7 +121,7 @@ class Wire:
 
 
 def _reply(response: httpx.Response, body: bytes | bytearray, fault: str | None) -> Reply:
-    headers = {name.lower(): value for name, value in response.headers.items()}
+    headers = {name.lower().decode("latin-1"): value.decode("latin-1") for name, value in response.headers.raw}
     return Reply(response.status_code, headers, bytes(body), fault)
 
 
@@ -132,7 +134,7 @@ class SyncTransport:
     """
 
     def __init__(self, settings: ConnectionSettings) -> None:
-        self._wire = Wire(settings)
+        self._wire = Wire(settings, read=settings.timeout)
         self._proxy = environment_proxy(settings.base_url)
         self._http: httpx.HTTPTransport | None = None
 
@@ -191,7 +193,7 @@ class AsyncTransport:
     """
 
     def __init__(self, settings: ConnectionSettings, *, max_connections: int = 100) -> None:
-        self._wire = Wire(settings)
+        self._wire = Wire(settings, read=None)
         self._proxy = environment_proxy(settings.base_url)
         self._max_connections = max_connections
         self._http: AiohttpTransport | None = None
@@ -245,9 +247,10 @@ class AsyncTransport:
     async def _read(response: httpx.Response) -> Reply:
         body = bytearray()
         fault = None
+        # The stream as the transport made it: what httpx puts around it only counts the bytes.
+        stream = cast("httpx.AsyncByteStream", response.stream)
         try:
-            chunks: AsyncIterator[bytes] = response.aiter_raw()
-            async for chunk in chunks:
+            async for chunk in stream:
                 body += chunk
                 if len(body) > MAX_REPLY:
                     fault = _TOO_LARGE
@@ -255,5 +258,5 @@ class AsyncTransport:
         except Exception:  # noqa: BLE001 - the status is known, and decides more than why the body ended
             fault = _CUT_OFF
         finally:
-            await response.aclose()
+            await stream.aclose()
         return _reply(response, body[:MAX_REPLY], fault)
