@@ -91,4 +91,5 @@ def close(claim: Claim, report: Report, outcome: Outcome | None = None) -> None:
             error = VambeUnknownOutcomeError("An earlier attempt may have opened it; this run left it alone")
         case Outcome.REJECTED:
             error = VambeRefusedError("It was refused before and has not changed since")
-    report.add(end, key=claim.work.key, error=error, ai_contact_id=claim.ai_contact_id)
+    contact = claim.ai_contact_id if claim.same_run else None
+    report.add(end, key=claim.work.key, error=error, ai_contact_id=contact)

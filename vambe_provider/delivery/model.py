@@ -108,6 +108,7 @@ class Claim:
     :param expires: until when the owner may post, in seconds of :func:`~vambe_provider.delivery.clock.now`.
     :param wait: seconds after which asking again makes sense, for ``wait``.
     :param ai_contact_id: the contact, for a ticket that is open.
+    :param same_run: an earlier part of this run opened it: a try that failed, or one that deferred.
     """
 
     work: Work
@@ -118,6 +119,7 @@ class Claim:
     expires: float = 0.0
     wait: float = 0.0
     ai_contact_id: str | None = None
+    same_run: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 MAX_ERRORS = 20
 MAX_CONTACTS = 1000
+_OPEN = (Outcome.OPENED, Outcome.RECONCILED, Outcome.ALREADY_OPENED)
 
 
 @dataclass(slots=True)
@@ -25,7 +26,7 @@ class Report:
     :param counts: rows by outcome; their sum is ``rows`` unless the run was stopped.
     :param errors: the first 20 rows that were not opened, with key, kind and reason.
     :param error_kinds: how many rows failed for which kind of reason.
-    :param contacts: the first 1,000 contacts whose tickets this run opened.
+    :param contacts: the first 1,000 contacts whose tickets this run opened, in this try or an earlier one.
     :param elapsed: seconds of work; the time that a task was deferred is not in it.
     :param stopped: why the run ended before its last row; None when it did not.
     :param resume_in: seconds after which a deferrable run goes on; None at the end.
@@ -50,7 +51,7 @@ class Report:
     ) -> None:
         """Count one row."""
         self.counts[outcome] += 1
-        if ai_contact_id and outcome in (Outcome.OPENED, Outcome.RECONCILED) and len(self.contacts) < MAX_CONTACTS:
+        if ai_contact_id and outcome in _OPEN and len(self.contacts) < MAX_CONTACTS:
             self.contacts[ai_contact_id] = None
         if error is not None:
             self.error_kinds[error.kind] += 1

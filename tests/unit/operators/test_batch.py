@@ -59,6 +59,14 @@ def test_a_second_run_sends_nothing(vambe_sandbox: Sandbox) -> None:
     assert len(vambe_sandbox.tickets()) == 3
 
 
+def test_a_retry_names_the_contacts_of_its_earlier_try_and_another_run_does_not(vambe_sandbox: Sandbox) -> None:
+    first = batch().execute(context())
+    retry = batch().execute(context(ti=Ti(try_number=2)))
+    assert (retry["counts"]["already_opened"], retry["ai_contact_ids"]) == (2, first["ai_contact_ids"])
+    assert batch().execute(context(ti=Ti(run_id="run-2")))["ai_contact_ids"] == []
+    assert len(vambe_sandbox.tickets()) == 2
+
+
 def test_a_dry_run_sends_nothing_and_a_real_one_follows(vambe_sandbox: Sandbox) -> None:
     assert batch(dry_run="true").execute(context())["counts"]["dry_run"] == 2
     assert vambe_sandbox.tickets() == []

@@ -92,7 +92,8 @@ class SqlLedger:
                 known = self._select(tx, works)
                 found = [(work, known.get(work.key.digest)) for work in works]
                 return [
-                    _answer(tx, work, row, decide(row, work, options, me=self._me, now=tx.now)) for work, row in found
+                    _answer(tx, work, row, decide(row, work, options, me=self._me, now=tx.now), options)
+                    for work, row in found
                 ]
 
         return retrying(read)
@@ -178,7 +179,7 @@ class SqlLedger:
             wanted = decision.verdict in (Verdict.SEND, Verdict.CHECK)
             if wanted and digest not in taken and not (row and self._retake(tx, work, row, decision, terms)):
                 decision = self._lost(tx, work, terms)
-            claims.append(_answer(tx, work, row, decision, terms))
+            claims.append(_answer(tx, work, row, decision, terms.options, terms))
         return claims
 
     def _decide(self, tx: _Transaction, work: Work, row: Known | None, terms: _Terms) -> Decision:
@@ -246,7 +247,14 @@ def _new_row(work: Work, terms: _Terms, now: datetime) -> statements.Row:
     return statements.new_row(work, terms.options.run, terms.owner, now, terms.until, resend_token(terms.options))
 
 
-def _answer(tx: _Transaction, work: Work, row: Known | None, decision: Decision, terms: _Terms | None = None) -> Claim:
+def _answer(
+    tx: _Transaction,
+    work: Work,
+    row: Known | None,
+    decision: Decision,
+    options: DeliveryOptions,
+    terms: _Terms | None = None,
+) -> Claim:
     check = decision.verdict == Verdict.CHECK
     return Claim(
         work=work,
@@ -257,6 +265,7 @@ def _answer(tx: _Transaction, work: Work, row: Known | None, decision: Decision,
         expires=_expiry(row, terms) if terms else 0.0,
         wait=decision.wait,
         ai_contact_id=row.ai_contact_id if row else None,
+        same_run=row is not None and row.run == options.run,
     )
 
 
