@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import TYPE_CHECKING
 
 from vambe_provider.api.retry import backoff
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from vambe_provider.delivery.ledger import Ledger
     from vambe_provider.delivery.model import Sibling, Work
     from vambe_provider.delivery.options import DeliveryOptions
+
+LOOK_AGAIN = 5.0
+"""Seconds at most until the ledger is asked again for a ticket that somebody else holds."""
 
 
 def deliver_one(
@@ -56,12 +60,14 @@ def deliver_one(
 
 async def _deliver(work: Work, courier: Courier, ledger: Ledger) -> Result:
     options, lease = courier.options, courier.options.hold(courier.timeout)
-    deadline, tries = clock.now() + options.retry_budget, 0
+    patience, deadline, tries = clock.now() + options.retry_budget + lease, math.inf, 0
     while True:
         [claim] = ledger.exchange([], [work], options, lease)
-        if claim.verdict == Verdict.WAIT and clock.now() < deadline + lease:
-            await asyncio.sleep(min(max(claim.wait, 0.05), 5.0))
+        if claim.verdict == Verdict.WAIT and clock.now() < patience:
+            await asyncio.sleep(min(max(claim.wait, 0.05), LOOK_AGAIN))
             continue
+        # Counted from here: who has waited for the lease of an earlier try still has all its time.
+        deadline = min(deadline, clock.now() + options.retry_budget)
         if claim.verdict not in (Verdict.SEND, Verdict.CHECK):
             return _known(claim)
         settlement = await _attempt(claim, courier, ledger)
