@@ -49,8 +49,10 @@ def spelled_number(value: object) -> str:
 
 
 def _spelled_text(value: str) -> str:
-    # Numbers copied from a phone's address book carry invisible direction marks (Unicode category Cf).
-    text = "".join(char for char in unicodedata.normalize("NFKC", value) if unicodedata.category(char) != "Cf").strip()
+    if not value.isascii():
+        # Numbers copied from a phone's address book carry invisible direction marks (Unicode category Cf).
+        value = "".join(char for char in unicodedata.normalize("NFKC", value) if unicodedata.category(char) != "Cf")
+    text = value.strip()
     if not text:
         raise phone_problem("is empty")
     if _SPREADSHEET.fullmatch(text):

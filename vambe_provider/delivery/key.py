@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -19,6 +20,9 @@ from vambe_provider.exceptions import VambeConfigError, VambeValidationError
 
 METADATA_KEY = "airflow_ticket_key"
 """The field of ``ticket_metadata`` in which the digest travels."""
+
+_json = json.JSONEncoder(ensure_ascii=False).encode
+_sorted_json = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
 
 MAX_NAMESPACE = 200
 MAX_TEXT = 250
@@ -123,7 +127,7 @@ def named_key(namespace: str, name: str) -> TicketKey:
 def digest(*texts: str) -> str:
     """Return 32 hexadecimal characters that stand for these texts in this order."""
     # Half a character, as broken exports have it, is told apart like any other.
-    text = json.dumps(texts, ensure_ascii=False).encode(errors="surrogatepass")
+    text = _json(texts).encode(errors="surrogatepass")
     return hashlib.sha256(text).hexdigest()[:32]
 
 
@@ -142,14 +146,17 @@ def person_hash(phone: str) -> str:
 
 def fingerprint(body: Mapping[str, object], *sender: str | None) -> str:
     """Return what tells whether a ticket's content or its sender changed since it was last tried."""
-    text = json.dumps(body, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return digest(text, *(part or "" for part in sender))
+    return digest(_sorted_json(body), *(part or "" for part in sender))
 
 
 def _readable(text: str, personal: Sequence[str]) -> str:
-    digits = "".join(char for char in text if char.isdigit())
+    digits = _digits(text)
     for secret in personal:
-        secret_digits = "".join(char for char in secret if char.isdigit())
+        secret_digits = _digits(secret)
         if secret.casefold() in text.casefold() or (len(secret_digits) >= 8 and secret_digits[-8:] in digits):
             return f"#{digest(text)[:12]}"
     return text
+
+
+def _digits(text: str) -> str:
+    return text if text.isdigit() else re.sub(r"\D", "", text)

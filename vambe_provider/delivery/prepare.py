@@ -137,13 +137,16 @@ class Preparer:
         """Return the work of a row, why it cannot be sent, or None when it belongs to another shard."""
         key: TicketKey | None = None
         try:
-            key = self._key(row, self._personal(row))
+            personal = self._personal(row)
+            key = self._key(row, personal)
             if int(key.digest[:8], 16) % self._shard[1] != self._shard[0]:
                 return None
             request = self._mapping(row)
             if request is None:
                 return Unsendable(Outcome.SKIPPED, key)
-            key = self._key(row, [_text(request.get(name)) for name in PERSONAL])
+            made = [_text(request.get(name)) for name in PERSONAL]
+            if not set(made) <= {*personal, ""}:
+                key = self._key(row, made)
             return prepare_ticket(
                 request, key=key, settings=self._settings, resolve_stage=self._resolve_stage, **self._sender
             )
