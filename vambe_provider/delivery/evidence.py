@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from operator import itemgetter
 from typing import Any, Literal
 
+from vambe_provider.delivery.key import METADATA_KEY
 from vambe_provider.delivery.model import Sibling, State
 
 SIBLING_WINDOW = 3600.0
@@ -99,7 +100,7 @@ def _by_key(sought: Sought, info: Mapping[str, Any], _: Sequence[Mapping[str, An
 
 def _by_ticket(sought: Sought, info: Mapping[str, Any], _: Sequence[Mapping[str, Any]]) -> Finding | None:
     """A ticket was created after the start, and no other ticket of ours explains it."""
-    tickets = {_text(ticket.get("id")): ticket for ticket in _tickets(info)}
+    tickets = {_text(ticket.get("id")): ticket for ticket in _tickets(info) if not _is_anothers(ticket, sought)}
     taken = {sibling.evidence_id for sibling in sought.siblings}
     for identity, ticket in tickets.items():
         if identity not in taken and _is_new(ticket, sought, among=tickets.keys()):
@@ -111,7 +112,8 @@ def _by_contact(sought: Sought, info: Mapping[str, Any], _: Sequence[Mapping[str
     """The contact itself was created after the start, and has a ticket or does not show whether it has one."""
     contact = _text(info.get("id"))
     taken = any(sibling.ai_contact_id == contact for sibling in sought.siblings)
-    shows_none = any("ticket" in key for key in info) and not _tickets(info)
+    tickets = [ticket for ticket in _tickets(info) if not _is_anothers(ticket, sought)]
+    shows_none = any("ticket" in key for key in info) and not tickets
     if taken or shows_none or not _is_new(info, sought, among={contact}):
         return None
     return Finding("created", "new_contact", contact, contact)
@@ -171,6 +173,17 @@ def _may_be_of(sibling: Sibling, created: float, sought: Sought) -> bool:
 def _tickets(info: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """Every object under a name that speaks of a ticket; how the API names them is not documented."""
     return [value for key, value in _walk(info) if "ticket" in key and isinstance(value, Mapping) and "id" in value]
+
+
+def _is_anothers(ticket: Mapping[str, Any], sought: Sought) -> bool:
+    """Say whether a ticket carries a mark of ours that is not the one that is looked for."""
+    marks: list[object] = []
+    for key, value in _walk(ticket):
+        if key == METADATA_KEY:
+            marks.append(value)
+        elif isinstance(value, Mapping) and METADATA_KEY in value.values():  # a list of keys and values
+            marks += [item for item in value.values() if item != METADATA_KEY]
+    return bool(marks) and sought.marker not in marks
 
 
 def _walk(value: object, key: str = "") -> Iterator[tuple[str, object]]:

@@ -127,6 +127,18 @@ def test_what_another_row_may_have_made_is_no_proof(other: Sibling, created: flo
     assert (found.verdict == "created") == proves
 
 
+@pytest.mark.parametrize(
+    "metadata",
+    [{"airflow_ticket_key": "other"}, {"airflow_ticket_key": "mark.1", "order_id": "mar"},
+     [{"key": "order_id", "value": "1"}, {"key": "airflow_ticket_key", "value": "other"}]],
+)  # fmt: skip
+def test_a_ticket_with_another_mark_of_ours_is_no_proof(metadata: object) -> None:
+    """Also when the other row is in no ledger that this delivery can see."""
+    for created in (-5000.0, 1.0):
+        info = contact(created=created, active_ticket=ticket(metadata=metadata), last_closed_ticket=None)
+        assert verdict(judge(sought(), look(info))) == ("cannot_tell", "no_trace")
+
+
 def test_a_new_contact_that_shows_nothing_of_tickets() -> None:
     found = judge(sought(), look(contact(created=1.0)))
     assert (verdict(found), found.evidence_id) == (("created", "new_contact"), "c")
