@@ -15,6 +15,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 
 from local_airflow import (
+    EXAMPLE_DAGS,
     ask,
     environment,
     free_port,
@@ -100,7 +101,13 @@ class Standalone:
 
 
 @pytest.fixture(scope="module")
-def standalone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standalone]:
+def dags_folder() -> Path:
+    """Return where the Dags are; a module that wants others overrides it."""
+    return EXAMPLE_DAGS
+
+
+@pytest.fixture(scope="module")
+def standalone(tmp_path_factory: pytest.TempPathFactory, dags_folder: Path) -> Iterator[Standalone]:
     folder = tmp_path_factory.mktemp("standalone")
     warehouse, log = folder / "warehouse.sqlite", folder / "airflow.log"
     planted = build(warehouse)
@@ -108,7 +115,7 @@ def standalone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standalone]
         sandbox = start_sandbox(children, folder=folder)
         env = environment(folder / "home", sandbox_url=sandbox, warehouse=warehouse)
         assert migrate(children, env=env, log=log).wait() == 0, log.read_text()
-        env |= server_environment(free_port())
+        env |= server_environment(free_port()) | {"AIRFLOW__CORE__DAGS_FOLDER": str(dags_folder)}
         start_standalone(children, env=env, log=log)
         url = env["AIRFLOW__API__BASE_URL"]
         token = ask(f"{url}/auth/token")["access_token"]
