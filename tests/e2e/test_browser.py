@@ -21,7 +21,15 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.e2e, pytest.mark.browser]
 
+# An installed one: nothing is downloaded for a test.
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+MISSING = [name for name, found in (("Chromium", CHROMIUM), ("playwright", find_spec("playwright"))) if not found]
 REQUIRE = "VAMBE_TEST_REQUIRE_BROWSER"
+if MISSING and os.environ.get(REQUIRE) == "1":
+    pytest.fail(f"{MISSING[0]} is not installed; {REQUIRE}=1 demands it", pytrace=False)
+if MISSING:
+    pytest.skip(f"needs {MISSING[0]}", allow_module_level=True)
+
 CONNECTION = "typed_in"
 APP_URL = "https://app.example.com"
 # Nothing that Chromium does on its own behalf.
@@ -37,24 +45,12 @@ def dags_folder() -> Path:
 
 
 @pytest.fixture(scope="module")
-def chromium() -> str:
-    """Return the path of an installed Chromium: nothing is downloaded for a test."""
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if found and find_spec("playwright"):
-        return found
-    missing = "playwright" if found else "Chromium"
-    if os.environ.get(REQUIRE) == "1":
-        pytest.fail(f"{missing} is not installed; {REQUIRE}=1 demands it", pytrace=False)
-    pytest.skip(f"needs {missing}")
-
-
-@pytest.fixture(scope="module")
-def page(chromium: str, standalone: Standalone) -> Iterator[Page]:
+def page(standalone: Standalone) -> Iterator[Page]:
     """Return a page of a browser, on Airflow's start page."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as tools:
-        browser = tools.chromium.launch(executable_path=chromium, args=QUIET)
+        browser = tools.chromium.launch(executable_path=CHROMIUM, args=QUIET)
         try:
             page = browser.new_page(viewport={"width": 1400, "height": 1200}, locale="en-US")
             page.set_default_timeout(30_000)
