@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Coroutine
 from functools import partial
@@ -51,6 +52,7 @@ class Flight:
         self._others: set[asyncio.Task[None]] = set()
         self._failure: BaseException | None = None
         self._open = True
+        self._rests_until = -math.inf
 
     @property
     def busy(self) -> bool:
@@ -74,8 +76,10 @@ class Flight:
         return most - len(self._posting) - len(self._claimed)
 
     def post(self, claims: list[Claim]) -> None:
-        """Post claimed tickets as soon as there is a slot for each."""
+        """Post claimed tickets as soon as there is a slot for each, unless the sender was sent to rest meanwhile."""
         self._claimed.extend(claims)
+        if (rest := self._rests_until - clock.now()) > 0:
+            self._give_back("The sender rests", retry_in=rest)
         self._fill()
         self.hungry.clear()
 
@@ -122,6 +126,7 @@ class Flight:
             self.health.works()
         elif (rest := self.health.fails(error, began=began, now=clock.now())) > 0:
             self._progress.note(f"the sender rests for {rest:.1f} s: {error.message}")
+            self._rests_until = max(self._rests_until, clock.now() + rest)
             self._give_back("The sender rests", retry_in=rest)
             # Last, because a shared store may fail, and the outcome must be recorded all the same.
             await self._pacer.pause(rest)
