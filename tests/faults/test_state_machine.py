@@ -63,9 +63,11 @@ class Worker:
             commit(connection)
             if self.lose_answers:
                 self.lose_answers -= 1
-                raise self.engine.dialect.dbapi.OperationalError("server closed the connection")
+                driver: Any = self.engine.dialect.dbapi
+                raise driver.OperationalError("server closed the connection")
 
-        self.engine.dialect.do_commit = do_commit  # type: ignore[method-assign]
+        dialect: Any = self.engine.dialect
+        dialect.do_commit = do_commit
 
     def holds(self) -> list[Claim]:
         return [*self.claimed, *(claim for claim, _ in self.unclear), *(item.claim for item in self.landed)]
@@ -90,9 +92,9 @@ class Nights(RuleBasedStateMachine):
         self.deliveries = Deliveries(self.sandbox, url)
         self.deliveries.sandbox.configure(clock_skew_seconds=-3600.0)
         if known:
-            for number in self.rows.values():
-                if not any(number["phone"].endswith(contact["phone"]) for contact in self.sandbox.contacts()):
-                    self.sandbox.seed_contact(number["phone"])
+            for person in self.rows.values():
+                if not any(person["phone"].endswith(contact["phone"]) for contact in self.sandbox.contacts()):
+                    self.sandbox.seed_contact(person["phone"])
         self.sandbox.configure(**{"clock_skew_seconds": 0.0, **switches})
         self.hidden = bool(switches)
         ticket = {name: value for name, value in TICKET.items() if name != "message"} if resend else TICKET

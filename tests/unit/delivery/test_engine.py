@@ -253,11 +253,11 @@ def test_nothing_personal_is_left_anywhere(
     ]
     data[3]["phone"] = "+56 2 2345 6789"
     data[4]["mail"] = "secret at mail"
-    for number, fault in enumerate(
+    faults: list[dict[str, Any]] = (
         [{"kind": "status", "status": 422}, {"kind": "drop", "when": "after"}, {"kind": "malformed"},
-         {"kind": "status", "status": 500, "when": "before"}, {"kind": "message_fails"}],
-        start=10,
-    ):  # fmt: skip
+         {"kind": "status", "status": 500, "when": "before"}, {"kind": "message_fails"}]
+    )  # fmt: skip
+    for number, fault in enumerate(faults, start=10):
         everywhere.sandbox.fault("open_ticket", phone=row(number)["phone"], **fault)
     prepare = everywhere.prepare(ticket, key_columns=("phone", "mail", "name", "id"))
     report = everywhere.many(data, prepare=prepare)

@@ -91,7 +91,7 @@ def test_another_mark_is_not_ours(value: object) -> None:
 
 @pytest.mark.parametrize("name", ["active_ticket", "activeTicket", "active_ticket_v2", "last_closed_ticket"])
 def test_a_new_ticket(name: str) -> None:
-    found = judge(sought(), look(contact(**{name: ticket()})))
+    found = judge(sought(), look(contact(**dict[str, Any]({name: ticket()}))))
     assert (verdict(found), found.evidence_id) == (("created", "new_ticket"), "t")
 
 

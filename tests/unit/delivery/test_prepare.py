@@ -140,9 +140,11 @@ class TestPreparer:
         for number in (1, 2):
             made = prepare({"contact": "+56961234567", "mail": "a@b.cl", "id": number})
             assert isinstance(made, Work if number == 1 else Unsendable)
+            assert made is not None
             assert made.key is not None
             assert "61234567" not in made.key.text
             assert f"id={number}" in made.key.text
+        assert made is not None
         assert made.key is not None
         assert "a@b.cl" not in made.key.text
 
