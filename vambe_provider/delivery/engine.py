@@ -39,7 +39,8 @@ if TYPE_CHECKING:
     from vambe_provider.delivery.pacing import Pacer
 
 TURN = 0.02
-"""Seconds at least between two transactions while posts are on their way, so that each carries many rows."""
+"""Seconds at least from one transaction's begin to the next one's while posts are on their way, so that each carries
+many rows."""
 MAX_TRIES = 6
 """How often one row is posted or looked for in one run, while each time nothing was created."""
 LOOK_AGAIN = 5.0
@@ -146,6 +147,7 @@ class Engine:
         self._pacer, self._report, self._progress = pacer, report, progress
         self._stop, self._defer_after = stop, defer_after
         self._reading = False
+        self._began = 0.0
         self._tries: dict[str, int] = {}
         self._waits: dict[str, float] = {}
 
@@ -194,7 +196,8 @@ class Engine:
         """Settle what has landed, and claim what may go, in one transaction."""
         landed, self._flight.landed = self._flight.landed, []
         settled = [self._final(item) for item in landed]
-        patience = clock.now() + LEDGER_PATIENCE
+        self._began = clock.now()
+        patience = self._began + LEDGER_PATIENCE
         while True:
             try:
                 claims = await self._ledger.exchange(settled, works)
@@ -278,7 +281,7 @@ class Engine:
         """Wait until there is something to do, and while posts are on their way at least a moment."""
         flight = self._flight
         if flight.posting:
-            await _until(flight.hungry, TURN)
+            await _until(flight.hungry, self._began + TURN - clock.now())
         due = self._queue.next_due()
         waiting = self._queue.idle or (due is not None and due <= clock.now())
         can_go = waiting and flight.room() > 0 and self._pacer.wait() == 0
