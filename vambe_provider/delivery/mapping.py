@@ -76,6 +76,9 @@ class RowMapping:
         if isinstance(value, Mapping):
             makers = {str(name): self._compile(inner, f"{field}.{name}") for name, inner in value.items()}
             return lambda row, problems: {name: make(row, problems) for name, make in makers.items()}
+        if isinstance(value, (list, tuple)):
+            items = [self._compile(inner, f"{field}[{number}]") for number, inner in enumerate(value)]
+            return lambda row, problems: [make(row, problems) for make in items]
         return lambda row, problems: value
 
     def _compile_text(self, text: str, field: str) -> _Maker:

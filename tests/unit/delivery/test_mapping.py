@@ -24,6 +24,11 @@ def test_texts_are_formatted() -> None:
     assert made == {"message": "Hola Ana, 00007: 12,345.60 {name}", "ticket_metadata": {"a": {"b": "7!"}}}
 
 
+def test_lists_are_formatted_item_by_item() -> None:
+    made = _made({"ticket_metadata": {"tags": ["late", "{name}", {"id": "{id}!"}, "{total}"]}})
+    assert made == {"ticket_metadata": {"tags": ["late", "Ana", {"id": "7!"}, Decimal("12345.6")]}}
+
+
 def test_values_that_are_no_texts_stay() -> None:
     assert _made({"message": {"content": "Hi", "ai_generated": False}, "ticket_metadata": {"n": 1}}) == {
         "message": {"content": "Hi", "ai_generated": False},
