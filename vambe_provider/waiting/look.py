@@ -51,14 +51,15 @@ async def read_contact(client: AsyncVambeClient, contact_id: str, waits: Iterabl
     """
     try:
         contact = await client.get_contact(contact_id)
+        if contact.id.lower() != contact_id.lower():
+            raise missing(contact_id, merged_into=contact.id)
+        info = contact.model_dump()
+        if not any(needs_messages(wait, info) for wait in waits):
+            return Seen(info)
+        # A contact may be merged between the two requests, so the second one can miss it as well.
+        return Seen(info, [message.model_dump() for message in await client.get_messages(contact_id)])
     except VambeRefusedError as error:
         raise (missing(contact_id) if error.status == 404 else error) from None
-    if contact.id.lower() != contact_id.lower():
-        raise missing(contact_id, merged_into=contact.id)
-    info = contact.model_dump()
-    if not any(needs_messages(wait, info) for wait in waits):
-        return Seen(info)
-    return Seen(info, [message.model_dump() for message in await client.get_messages(contact_id)])
 
 
 def missing(contact_id: str, *, merged_into: str | None = None) -> VambeRefusedError:
