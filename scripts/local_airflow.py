@@ -98,8 +98,16 @@ def ask(url: str, body: dict[str, Any] | None = None, *, token: str | None = Non
     headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(url, data=data, headers=headers, method=method)  # noqa: S310 - a loopback address of ours
-    with urllib.request.urlopen(request, timeout=30) as reply:  # noqa: S310
-        return json.load(reply)
+    for tries_left in range(4 if data is None else 0, -1, -1):
+        try:
+            with urllib.request.urlopen(request, timeout=30) as reply:  # noqa: S310
+                return json.load(reply)
+        except urllib.error.HTTPError as error:
+            # Airflow's API answers 500 when its SQLite file is locked for long by its other processes.
+            if error.code < 500 or not tries_left:
+                raise
+            time.sleep(1.0)
+    raise AssertionError("unreachable")
 
 
 class Processes:
