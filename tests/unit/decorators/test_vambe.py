@@ -20,7 +20,7 @@ def _connection(connect: Connect) -> None:
 
 
 def test_what_the_function_returns_is_opened_and_is_no_template(vambe_sandbox: Sandbox, run_dag_test: Any) -> None:
-    with DAG("decorated", schedule=None) as dag:
+    with DAG("decorated_1", schedule=None) as dag:
 
         @task
         def order() -> dict[str, Any]:
@@ -50,7 +50,7 @@ def test_what_the_function_returns_is_opened_and_is_no_template(vambe_sandbox: S
 
 
 def test_none_skips_the_task(vambe_sandbox: Sandbox, run_dag_test: Any) -> None:
-    with DAG("decorated", schedule=None) as dag:
+    with DAG("decorated_2", schedule=None) as dag:
 
         @task.vambe_open_ticket
         def nobody() -> dict[str, Any] | None:
@@ -64,7 +64,7 @@ def test_none_skips_the_task(vambe_sandbox: Sandbox, run_dag_test: Any) -> None:
 def test_a_function_that_returns_something_else_fails_without_a_retry(
     vambe_sandbox: Sandbox, run_dag_test: Any
 ) -> None:
-    with DAG("decorated", schedule=None) as dag:
+    with DAG("decorated_3", schedule=None) as dag:
 
         @task.vambe_open_ticket(retries=3)
         def odd() -> list[str]:
