@@ -16,13 +16,16 @@ import time
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from tests.benchmarks import imports, results  # noqa: E402 - found only now
 from tests.benchmarks.measure import LEDGERS, UnmeasuredError, delivery, known, server, usable_ledgers  # noqa: E402
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 FOLDER = ROOT / ".bench"
 PAGE = ROOT / "docs" / "performance.md"
@@ -31,6 +34,7 @@ PLOT = ROOT / "docs" / "performance.svg"
 LATENCIES = (0, 50, 300)
 WORKERS = (8, 64, 256)
 MAIN_CELL = (50, 64)
+PARTS = ("imports", "speed", "memory", "airflow")
 SECONDS = 4.0
 """How long a measurement takes when nothing but the latency counts."""
 FASTEST = 1500.0
@@ -115,46 +119,48 @@ def machine() -> dict[str, Any]:
     }
 
 
-def measure(chosen: argparse.Namespace) -> dict[str, Any]:
-    """Run all measurements that are wanted."""
+def measure(chosen: argparse.Namespace, found: dict[str, Any]) -> None:
+    """Run the measurements that are wanted, and put their figures into ``found``."""
     ledgers = usable_ledgers()
     main = "postgresql" if "postgresql" in ledgers else LEDGERS[0]
-    found: dict[str, Any] = {"machine": machine(), "quick": chosen.quick, "airflow": None}
-    found["imports"] = imports.measure(3 if chosen.quick else 10)
-    if chosen.quick:
-        found["speed"] = speed(
-            tuple(dict.fromkeys((LEDGERS[0], main))), cells=[MAIN_CELL, (0, 64)], rounds=1, main_rounds=2
-        )
-        found["memory"] = memory(main, posted=[1_000, 10_000], known_rows=[])
-        return found
     cells = [(late, many) for late in LATENCIES for many in WORKERS]
-    found["speed"] = speed(ledgers, cells=cells, rounds=chosen.rounds, main_rounds=chosen.rounds + 4)
     posted = [1_000, 10_000, 100_000, *([1_000_000] if chosen.million else [])]
-    found["memory"] = memory(main, posted=posted, known_rows=[] if chosen.million else [1_000_000])
-    try:
-        found["airflow"] = in_airflow(main)
-    except (UnmeasuredError, RuntimeError) as error:
-        print(f"not measured: {error}")
-    return found
+    if "imports" in chosen.only:
+        found["imports"] = imports.measure(10)
+    if "speed" in chosen.only:
+        found["speed"] = speed(ledgers, cells=cells, rounds=chosen.rounds, main_rounds=chosen.rounds + 4)
+    if "memory" in chosen.only:
+        found["memory"] = memory(main, posted=posted, known_rows=[] if chosen.million else [1_000_000])
+    if "airflow" in chosen.only:
+        try:
+            found["airflow"] = in_airflow(main)
+        except (UnmeasuredError, RuntimeError) as error:
+            print(f"not measured: {error}")
+
+
+def measure_quickly(found: dict[str, Any]) -> None:
+    """Measure what shows a large step back."""
+    ledgers = usable_ledgers()
+    main = "postgresql" if "postgresql" in ledgers else LEDGERS[0]
+    some = tuple(dict.fromkeys((LEDGERS[0], main)))
+    found["imports"] = imports.measure(3)
+    found["speed"] = speed(some, cells=[MAIN_CELL, (0, 64)], rounds=1, main_rounds=2)
+    found["memory"] = memory(main, posted=[1_000, 10_000], known_rows=[])
 
 
 def sections(found: dict[str, Any]) -> dict[str, str]:
-    """Return the tables by name."""
+    """Return the tables of what was measured, by name."""
     told = found["machine"]
     versions = ", ".join(f"{name} {number}" for name, number in told["versions"].items())
     where = f"{told['cpus']} CPUs, {told['system']}, Python {told['python']}, {versions}"
-    parts = {
-        "machine": f"Measured on {told['when']}: {where}.",
-        "targets": results.targets(found),
-        "throughput": results.speed_table(found["speed"], results.rate, "{:,.0f}"),
-        "ratios": results.ratio_table(found["speed"]),
-        "cpu": results.speed_table(found["speed"], results.cpu, "{:.2f}"),
-        "memory": results.memory_table(found["memory"]),
-        "imports": results.import_table(found["imports"]),
-    }
-    if found["airflow"]:
-        parts["airflow"] = results.airflow_table(found["airflow"])
-    return parts
+    parts = {"machine": f"Measured on {told['when']}: {where}.", "targets": results.targets(found)}
+    if "speed" in found:
+        parts["throughput"] = results.speed_table(found["speed"], results.rate, "{:,.0f}")
+        parts["ratios"] = results.ratio_table(found["speed"])
+        parts["cpu"] = results.speed_table(found["speed"], results.cpu, "{:.2f}")
+    tables: dict[str, Callable[[Any], str]]
+    tables = {"airflow": results.airflow_table, "memory": results.memory_table, "imports": results.import_table}
+    return parts | {name: table(found[name]) for name, table in tables.items() if found.get(name)}
 
 
 def write_docs(found: dict[str, Any]) -> None:
@@ -182,19 +188,25 @@ def main() -> None:
     parser.add_argument("--million", action="store_true", help="post a million rows for the memory; takes half an hour")
     parser.add_argument("--write-docs", action="store_true", help="put the figures into docs/performance.md")
     parser.add_argument("--docs-only", action="store_true", help="the same with the figures of the last run")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="keep the last figures of the others")
     chosen = parser.parse_args()
-    file = FOLDER / "results.json"
-    if chosen.docs_only:
-        write_docs(json.loads(file.read_text()))
-        return
-    began = time.monotonic()
-    found = measure(chosen)
-    FOLDER.mkdir(exist_ok=True)
-    (FOLDER / "quick.json" if chosen.quick else file).write_text(json.dumps(found, indent=1))
-    for name, part in sections(found).items():
-        print(f"\n{name}\n{part}")
-    print(f"\n{time.monotonic() - began:.0f} s")
-    if chosen.write_docs and not chosen.quick:
+    file = FOLDER / ("quick.json" if chosen.quick else "results.json")
+    found: dict[str, Any] = {}
+    if file.exists() and (chosen.docs_only or chosen.only != PARTS):
+        found = json.loads(file.read_text())
+    if not chosen.docs_only:
+        began = time.monotonic()
+        found["machine"] = machine()
+        if chosen.quick:
+            measure_quickly(found)
+        else:
+            measure(chosen, found)
+        FOLDER.mkdir(exist_ok=True)
+        file.write_text(json.dumps(found, indent=1))
+        for name, part in sections(found).items():
+            print(f"\n{name}\n{part}")
+        print(f"\n{time.monotonic() - began:.0f} s")
+    if chosen.docs_only or (chosen.write_docs and not chosen.quick):
         write_docs(found)
 
 

@@ -147,20 +147,20 @@ def airflow_table(found: dict[str, Any]) -> str:
 def targets(found: dict[str, Any]) -> str:
     """Return what was to be reached, and what was."""
     lines: list[list[str]] = []
-    cell = chosen(found["speed"], latency_ms=50, workers=64)
+    cell = chosen(found.get("speed", []), latency_ms=50, workers=64)
     mine = chosen(cell, what="postgresql")
     if mine:
         of_bare = ratios(cell, "postgresql", "bare")
         lines.append(["50 ms, 64 workers, PostgreSQL ledger, of bare aiohttp", "70 %", spread(of_bare, "{:.0%}")])
         of_ideal = [rate(run) / (ideal(run) or 1.0) for run in mine]
         lines.append(["the same, of the ideal 64 / 50 ms = 1,280/s", "70 %", spread(of_ideal, "{:.0%}")])
-    if found.get("airflow"):
+    if mine and found.get("airflow"):
         mapped = found["airflow"]["mapped"]
         per_second = mapped["rows"] / mapped["seconds"]
         lines.append(
             ["the same, of mapped tasks", "200x", spread((rate(run) / per_second for run in mine), "{:,.0f}x")]
         )
-    memory = {run["rows"]: run["peak_mib"] for run in found["memory"]}
+    memory = {run["rows"]: run["peak_mib"] for run in found.get("memory", [])}
     if 10_000 in memory and max(memory) > 10_000:
         most = max(memory)
         lines.append([f"memory at {most:,} rows, of that at 10,000", "1.2x", f"{memory[most] / memory[10_000]:.2f}x"])
