@@ -1,7 +1,7 @@
 """Measure what tickets cost, next to other ways to open them. Run by ``make bench``.
 
-The figures go to ``.bench/results.json``; ``--write-docs`` puts them into ``docs/performance.md`` too, and
-``--docs-only`` does that with the figures of the last run.
+The figures go to ``.bench/results.json``; ``--write-docs`` puts them into ``docs/performance.md`` and
+``docs/waiting.md`` too, and ``--docs-only`` does that with the figures of the last run.
 """
 
 from __future__ import annotations
@@ -29,12 +29,13 @@ if TYPE_CHECKING:
 
 FOLDER = ROOT / ".bench"
 PAGE = ROOT / "docs" / "performance.md"
+WAITING = ROOT / "docs" / "waiting.md"
 PLOT = ROOT / "docs" / "performance.svg"
 
 LATENCIES = (0, 50, 300)
 WORKERS = (8, 64, 256)
 MAIN_CELL = (50, 64)
-PARTS = ("imports", "speed", "memory", "airflow")
+PARTS = ("imports", "speed", "memory", "airflow", "waits")
 SECONDS = 4.0
 """How long a measurement takes when nothing but the latency counts."""
 FASTEST = 1500.0
@@ -106,6 +107,14 @@ def in_airflow(ledger: str) -> dict[str, Any]:
         return mapped.measure(Path(folder), mapped=100, batch=10_000, latency_ms=50, ledger=ledger)
 
 
+def deferred() -> list[dict[str, Any]]:
+    """Measure deferred waits in a real triggerer."""
+    from tests.benchmarks.triggers.measure import measure as waits
+
+    with tempfile.TemporaryDirectory(prefix="vambe-bench-") as folder:
+        return waits(Path(folder), waits=[1, 100, 2_000], interval=5.0, window=30.0, latency_ms=50)
+
+
 def machine() -> dict[str, Any]:
     """Return what the figures depend on."""
     names = ("apache-airflow", "sqlalchemy", "aiohttp", "httpx", "pydantic")
@@ -136,6 +145,8 @@ def measure(chosen: argparse.Namespace, found: dict[str, Any]) -> None:
             found["airflow"] = in_airflow(main)
         except (UnmeasuredError, RuntimeError) as error:
             print(f"not measured: {error}")
+    if "waits" in chosen.only:
+        found["waits"] = deferred()
 
 
 def measure_quickly(found: dict[str, Any]) -> None:
@@ -159,25 +170,29 @@ def sections(found: dict[str, Any]) -> dict[str, str]:
         parts["ratios"] = results.ratio_table(found["speed"])
         parts["cpu"] = results.speed_table(found["speed"], results.cpu, "{:.2f}")
     tables: dict[str, Callable[[Any], str]]
-    tables = {"airflow": results.airflow_table, "memory": results.memory_table, "imports": results.import_table}
+    tables = {
+        "airflow": results.airflow_table,
+        "memory": results.memory_table,
+        "imports": results.import_table,
+        "waits": results.wait_table,
+    }
     return parts | {name: table(found[name]) for name, table in tables.items() if found.get(name)}
 
 
 def write_docs(found: dict[str, Any]) -> None:
-    """Replace the tables in the page, each between its two comments, and draw the plot."""
+    """Replace the tables in the pages, each between its two comments, and draw the plot."""
     from tests.benchmarks.plot import draw
 
-    text = PAGE.read_text()
     for name, part in sections(found).items():
+        page = WAITING if name == "waits" else PAGE
         begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
-        before, _, rest = text.partition(begin)
+        before, _, rest = page.read_text().partition(begin)
         _, _, after = rest.partition(end)
         if not after:
-            raise SystemExit(f"{PAGE} has no place for the table {name!r}")
-        text = f"{before}{begin}\n{part}\n{end}{after}"
-    PAGE.write_text(text)
+            raise SystemExit(f"{page} has no place for the table {name!r}")
+        page.write_text(f"{before}{begin}\n{part}\n{end}{after}")
     draw(found, PLOT)
-    print(f"\nwritten: {PAGE.relative_to(ROOT)}, {PLOT.relative_to(ROOT)}")
+    print(f"\nwritten: {', '.join(str(path.relative_to(ROOT)) for path in (PAGE, WAITING, PLOT))}")
 
 
 def main() -> None:

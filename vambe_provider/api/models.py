@@ -162,9 +162,9 @@ class OpenTicket(_Request):
     stage_id: _Id
     contact_name: _Name | None = Field(default=None, repr=False)
     email: Annotated[str, AfterValidator(_email)] | None = Field(default=None, repr=False)
-    contact_metadata: _Metadata = Field(default={}, repr=False)
-    ticket_metadata: _Metadata = Field(default={}, repr=False)
-    integration_data: _Metadata = Field(default={}, repr=False)
+    contact_metadata: _Metadata = Field(default_factory=dict, repr=False)
+    ticket_metadata: _Metadata = Field(default_factory=dict, repr=False)
+    integration_data: _Metadata = Field(default_factory=dict, repr=False)
     message: Message | None = Field(default=None, repr=False)
 
     _blank = field_validator("contact_name", "email", mode="before")(_blank_is_none)

@@ -34,18 +34,18 @@ def spelled_number(value: object) -> str:
     :raises PhoneNumberError: for a float, a boolean, null, or text that is not a number; the error never holds the
         value.
     """
+    if isinstance(value, str):
+        return _spelled_text(value)
     if isinstance(value, bool) or value is None:
         raise phone_problem("is missing" if value is None else "is a boolean, not a phone number")
     if isinstance(value, Decimal):
         if not value.is_finite() or value != value.to_integral_value():
             raise phone_problem("is a number with a fraction", fix=_ADVICE)
         value = int(value)
-    if isinstance(value, Integral):
-        value = str(int(value))
-    if not isinstance(value, str):
+    if not isinstance(value, Integral):
         kind = type(value).__name__
         raise phone_problem(f"is a {kind}, which can lose digits or the leading +", fix=_ADVICE)
-    return _spelled_text(value)
+    return _spelled_text(str(int(value)))
 
 
 def _spelled_text(value: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from dataclasses import dataclass, field
@@ -10,6 +9,8 @@ from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 from urllib.parse import quote, urlencode
+
+from pydantic_core import to_json
 
 from vambe_provider.api.numbers import international_number
 from vambe_provider.api.settings import clean_channel
@@ -73,7 +74,7 @@ class Request:
     @property
     def content(self) -> bytes:
         """The body as it goes over the wire."""
-        return b"" if self.body is None else json.dumps(self.body, ensure_ascii=False, separators=(",", ":")).encode()
+        return b"" if self.body is None else to_json(self.body)
 
 
 def open_ticket(ticket: OpenTicket, *, phone_id: str | None, channel: str) -> Request:

@@ -107,9 +107,7 @@ class Wire:
             request.method, self._url(request.target), headers=headers, stream=stream, extensions=self._extensions
         )
         made.headers.encoding = "ascii"
-        content = made.read()
-        if request.body is not None:
-            made.headers["Content-Length"] = str(len(content))
+        made.read()
         return made
 
     def _parsed(self, target: str) -> httpx.URL:
@@ -145,7 +143,10 @@ class SyncTransport:
         """
         deadline = time.monotonic() + self._wire.timeout
         try:
-            response = self._open().handle_request(self._wire.request(request))
+            sent = self._wire.request(request)
+            if request.body is not None:  # aiohttp puts it there by itself
+                sent.headers["Content-Length"] = str(len(sent.content))
+            response = self._open().handle_request(sent)
         except Exception as error:  # noqa: BLE001 - whatever broke, the request may be out, and the error says so
             failure = self._wire.failure(error, request)
         else:

@@ -103,7 +103,7 @@ def deliver_many(
                 Intake(Reader(rows, prepare), threaded, queue, report, dry_run=dry_run),
                 queue,
                 threaded,
-                Flight(courier, threaded, pacer, slots=max_concurrency, progress=progress),
+                Flight(courier, threaded, pacer, slots=max_concurrency, progress=progress, stop=stopping),
                 pacer,
                 report,
                 progress,
@@ -221,7 +221,7 @@ class Engine:
         self._tries.pop(digest, None)
         self._waits.pop(digest, None)
         self._report.add(item.outcome, key=item.claim.work.key, error=item.error, ai_contact_id=item.ai_contact_id)
-        return replace(item, retry_in=None)
+        return item if item.retry_in is None else replace(item, retry_in=None)
 
     def _may_try_again(self, item: Settlement) -> bool:
         if self._stop.is_set() or self._flight.health.stop or self._report.stopped:

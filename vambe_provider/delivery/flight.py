@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import threading
 from collections import deque
 from collections.abc import Coroutine
 from functools import partial
@@ -36,16 +37,24 @@ class Flight:
     :param pacer: is told to rest when the API asks for it.
     :param slots: posts that may be on their way at once.
     :param progress: is told why the sender rests.
+    :param stop: when set, nothing that was claimed is posted any more.
     """
 
     def __init__(
-        self, courier: Courier, ledger: ThreadedLedger, pacer: Pacer, *, slots: int, progress: Progress
+        self,
+        courier: Courier,
+        ledger: ThreadedLedger,
+        pacer: Pacer,
+        *,
+        slots: int,
+        progress: Progress,
+        stop: threading.Event,
     ) -> None:
         self.health = Health()
         self.landed: list[Settlement] = []
         self.news, self.hungry = asyncio.Event(), asyncio.Event()
         self._courier, self._ledger, self._pacer, self._progress = courier, ledger, pacer, progress
-        self._slots = slots
+        self._slots, self._stop = slots, stop
         self._claimed: deque[Claim] = deque()
         self._posting: set[asyncio.Task[None]] = set()
         self._checking: set[asyncio.Task[None]] = set()
@@ -67,12 +76,12 @@ class Flight:
     def room(self) -> int:
         """Return how many tickets may be claimed now.
 
-        That is what has a slot, and half as many again, so that no slot waits for the ledger. After a pause one ticket
-        is enough to find out whether the server is back.
+        That is what has a slot, and as many again, so that no slot waits for the ledger. After a pause one ticket is
+        enough to find out whether the server is back.
         """
         if len(self._checking) >= max(MIN_CHECKS, self._slots):
             return 0
-        most = 1 if self.health.shaky else self._slots + self._slots // 2
+        most = 1 if self.health.shaky else 2 * self._slots
         return most - len(self._posting) - len(self._claimed)
 
     def post(self, claims: list[Claim]) -> None:
@@ -113,6 +122,17 @@ class Flight:
             await asyncio.wait(tasks)
         self._give_back("The run ended before this ticket was posted", retry_in=None)
 
+    async def _use_slot(self, claim: Claim) -> None:
+        """Post one ticket after the other as long as there are claims; a task for each would cost more."""
+        while True:
+            await self._post(claim)
+            self.news.set()
+            if not self._may_post():
+                return
+            claim = self._claimed.popleft()
+            if not self._claimed:
+                self.hungry.set()
+
     async def _post(self, claim: Claim) -> None:
         began = clock.now()
         result = await self._courier.post(claim)
@@ -146,8 +166,11 @@ class Flight:
         self.landed.append(found)
 
     def _fill(self) -> None:
-        while self._open and self._claimed and len(self._posting) < self._slots:
-            self.start(self._post(self._claimed.popleft()), self._posting)
+        while self._may_post() and len(self._posting) < self._slots:
+            self.start(self._use_slot(self._claimed.popleft()), self._posting)
+
+    def _may_post(self) -> bool:
+        return bool(self._claimed) and self._open and not self._stop.is_set()
 
     def _ended(self, task: asyncio.Task[None], group: set[asyncio.Task[None]]) -> None:
         group.discard(task)

@@ -40,6 +40,8 @@ class Intake:
         self, reader: Reader, ledger: ThreadedLedger, queue: Queue, report: Report, *, dry_run: bool = False
     ) -> None:
         self._reader, self._ledger, self._queue, self._report, self._dry_run = reader, ledger, queue, report, dry_run
+        self._part = max(1, reader.chunk // 5)
+        self._fruitful = True
 
     @property
     def exhausted(self) -> bool:
@@ -49,19 +51,25 @@ class Intake:
     @property
     def wanted(self) -> bool:
         """True when the queue runs short and there is more to read; bounds what is held in memory."""
-        few = self._queue.idle < self._reader.chunk // 2 and len(self._queue) < 4 * self._reader.chunk
+        few = self._queue.idle < 2 * self._part and len(self._queue) < 4 * self._reader.chunk
         return few and not self._reader.exhausted
 
     async def next_chunk(self) -> None:
-        """Read some rows, and look all of them up at once."""
-        works, unsendable, count = await self._reader.next_chunk()
+        """Read some rows, and look all of them up at once.
+
+        Only a few as long as that brings something to post: preparing rows holds the interpreter, and answers wait.
+        """
+        works, unsendable, count = await self._reader.next_chunk(self._part if self._fruitful else None)
         self._report.rows += count
         await self._refuse(unsendable)
-        for claim in await self._ledger.look_up(works):
+        claims = await self._ledger.look_up(works)
+        idle = self._queue.idle
+        for claim in claims:
             if claim.verdict in _SURE or self._dry_run:
                 close(claim, self._report)
             elif (double := self._queue.add(claim.work)) is not None:
                 self._report.add(double, key=claim.work.key)
+        self._fruitful = self._queue.idle > idle
 
     async def close(self) -> None:
         """End the source."""

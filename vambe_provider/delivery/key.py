@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from json.encoder import encode_basestring
 from uuid import UUID
 
 from vambe_provider.exceptions import VambeConfigError, VambeValidationError
@@ -21,7 +22,6 @@ from vambe_provider.exceptions import VambeConfigError, VambeValidationError
 METADATA_KEY = "airflow_ticket_key"
 """The field of ``ticket_metadata`` in which the digest travels."""
 
-_json = json.JSONEncoder(ensure_ascii=False).encode
 _sorted_json = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
 
 MAX_NAMESPACE = 200
@@ -127,8 +127,8 @@ def named_key(namespace: str, name: str) -> TicketKey:
 def digest(*texts: str) -> str:
     """Return 32 hexadecimal characters that stand for these texts in this order."""
     # Half a character, as broken exports have it, is told apart like any other.
-    text = _json(texts).encode(errors="surrogatepass")
-    return hashlib.sha256(text).hexdigest()[:32]
+    text = ", ".join(map(encode_basestring, texts))
+    return hashlib.sha256(f"[{text}]".encode(errors="surrogatepass")).hexdigest()[:32]
 
 
 def printable(text: str) -> str:
@@ -150,10 +150,10 @@ def fingerprint(body: Mapping[str, object], *sender: str | None) -> str:
 
 
 def _readable(text: str, personal: Sequence[str]) -> str:
-    digits = _digits(text)
+    folded, digits = text.casefold(), _digits(text)
     for secret in personal:
-        secret_digits = _digits(secret)
-        if secret.casefold() in text.casefold() or (len(secret_digits) >= 8 and secret_digits[-8:] in digits):
+        end = _digits(secret)[-8:] if len(digits) >= 8 else ""
+        if secret.casefold() in folded or (len(end) == 8 and end in digits):
             return f"#{digest(text)[:12]}"
     return text
 

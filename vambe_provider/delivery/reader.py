@@ -23,7 +23,7 @@ class Reader:
 
     :param rows: the source, read once.
     :param prepare: from a row to work, to the reason why it cannot be sent, or to None when it is not this run's.
-    :param chunk: rows that are read at once.
+    :param chunk: rows that are read at once at most.
     """
 
     def __init__(
@@ -35,22 +35,25 @@ class Reader:
         self._iterator: Iterator[Row] | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="vambe-source")
 
-    async def next_chunk(self) -> tuple[list[Work], list[Unsendable], int]:
-        """Return the next rows, ready or refused, and how many of them are this run's."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._next_chunk)
+    async def next_chunk(self, size: int | None = None) -> tuple[list[Work], list[Unsendable], int]:
+        """Return the next rows, ready or refused, and how many of them are this run's.
+
+        :param size: rows that are read; default a whole chunk.
+        """
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._next_chunk, size or self.chunk)
 
     async def close(self) -> None:
         """End the source, also when it was not read to its end."""
         await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
         self._thread.shutdown(wait=False)
 
-    def _next_chunk(self) -> tuple[list[Work], list[Unsendable], int]:
+    def _next_chunk(self, size: int) -> tuple[list[Work], list[Unsendable], int]:
         if self._iterator is None:
             self._iterator = iter(self._rows)
         works: list[Work] = []
         unsendable: list[Unsendable] = []
-        rows = list(itertools.islice(self._iterator, self.chunk))
-        self.exhausted = len(rows) < self.chunk
+        rows = list(itertools.islice(self._iterator, size))
+        self.exhausted = len(rows) < size
         for row in rows:
             item = self._prepare(row)
             if isinstance(item, Work):

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -21,7 +20,7 @@ WORK: Work = MADE
 def known(state: State, **changes: Any) -> Known:
     base = Known(state=state, generation=0, attempts=1, run="another run", owner=f"{OTHER}.1",
                  fingerprint=WORK.fingerprint)  # fmt: skip
-    return replace(base, **changes)
+    return base._replace(**changes)
 
 
 def verdict(row: Known | None, **given: Any) -> Verdict:

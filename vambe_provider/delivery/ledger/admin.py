@@ -45,7 +45,7 @@ def create(engine: sa.engine.Engine) -> bool:
     :return: whether it was missing.
     :raises VambeLedgerError: when the database does not let it, cannot hold a ledger, or holds one of a newer version.
     """
-    statements.insert_ignoring_known(engine.dialect.name)  # raises for a database that no delivery can use
+    statements.check_dialect(engine.dialect.name)
 
     def make() -> bool:
         if sa.inspect(engine).has_table(TABLE):
@@ -227,9 +227,9 @@ class LedgerAdmin:
     def _page(self, selection: Selection, now: datetime, after: Entry | None, size: int) -> list[Entry]:
         conditions = selection.conditions(now)
         if after is not None:
-            later = sa.and_(ledger.c.namespace == after.namespace, ledger.c.ticket_key > after.ticket_key)
-            conditions.append(sa.or_(ledger.c.namespace > after.namespace, later))
-        query = sa.select(*_ENTRY).where(*conditions).order_by(ledger.c.namespace, ledger.c.ticket_key).limit(size)
+            later = sa.and_(ledger.c.ticket_key == after.ticket_key, ledger.c.namespace > after.namespace)
+            conditions.append(sa.or_(ledger.c.ticket_key > after.ticket_key, later))
+        query = sa.select(*_ENTRY).where(*conditions).order_by(ledger.c.ticket_key, ledger.c.namespace).limit(size)
         with self._transaction() as (connection, _):
             return [Entry(*row) for row in connection.execute(query)]
 

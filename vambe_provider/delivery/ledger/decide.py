@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from vambe_provider.delivery.key import digest
 from vambe_provider.delivery.model import State, Verdict
@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     from vambe_provider.delivery.options import DeliveryOptions
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(NamedTuple):
     """What the ledger holds about one ticket; times are the ledger's."""
 
     state: State

@@ -26,8 +26,8 @@ metadata = sa.MetaData()
 ledger = sa.Table(
     TABLE,
     metadata,
-    sa.Column("namespace", sa.String(200), primary_key=True),
-    sa.Column("ticket_key", _HASH, primary_key=True),
+    sa.Column("namespace", sa.String(200), nullable=False),
+    sa.Column("ticket_key", _HASH, nullable=False),
     sa.Column("key_text", sa.Unicode(250), nullable=False),
     sa.Column("state", sa.String(12), nullable=False),
     sa.Column("generation", sa.Integer, nullable=False, default=0),
@@ -52,6 +52,8 @@ ledger = sa.Table(
     sa.Column("started_at", _TIME),
     sa.Column("updated_at", _TIME, nullable=False),
     sa.Column("schema_version", sa.SmallInteger, nullable=False, default=VERSION),
+    # The key first: without statistics PostgreSQL takes one namespace for few rows, and would read all of them.
+    sa.PrimaryKeyConstraint("ticket_key", "namespace"),
     sa.Index(f"ix_{TABLE}_state", "state", "updated_at"),
     sa.Index(f"ix_{TABLE}_person", "person"),
     mysql_charset="utf8mb4",

@@ -11,7 +11,7 @@ import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
@@ -36,7 +36,7 @@ _PAUSES = (0.05, 0.25, 1.0)
 """Seconds between the tries of one transaction that met a deadlock, a lock or a lost connection."""
 _PERSON_BUSY = 2.0
 """Seconds after which to ask again for a person to whom another worker is sending."""
-_KNOWN = [ledger.c[name] for name in ("ticket_key", *(field.name for field in fields(Known)))]
+_STATES = {state.value: state for state in State}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class SqlLedger:
     """
 
     def __init__(self, engine: sa.engine.Engine, *, create: bool = True) -> None:
-        self._insert = statements.insert_ignoring_known(engine.dialect.name)
+        statements.check_dialect(engine.dialect.name)
         self._engine = engine
         tune(engine)
         self._me = uuid4().hex[:16]
@@ -129,7 +129,7 @@ class SqlLedger:
                     statements.rejected_row(row, options.run, f"{self._me}.r", tx.now)
                     for _, row in sorted(keyed.items())
                 ]
-                tx.connection.execute(self._insert, values)
+                self._insert(tx, values)
                 tx.connection.execute(statements.REJECT, [statements.as_update(value) for value in values])
                 opened = sa.select(ledger.c.ticket_key).where(
                     ledger.c.ticket_key.in_(list(keyed)), ledger.c.state == State.OPENED.value
@@ -165,19 +165,17 @@ class SqlLedger:
             groups.setdefault(statements.alike(item), []).append(item)
         for group in groups.values():
             for begin in range(0, len(group), statements.SETTLED_AT_ONCE):
-                tx.connection.execute(*statements.settle(group[begin : begin + statements.SETTLED_AT_ONCE], tx.now))
+                some = group[begin : begin + statements.SETTLED_AT_ONCE]
+                tx.connection.execute(*statements.settle(self._engine.dialect.name, some, tx.now))
 
     def _claim(self, tx: _Transaction, works: Sequence[Work], terms: _Terms) -> list[Claim]:
+        self._take_new(tx, works, terms)
         known = self._select(tx, works)
-        decisions = {work.key.digest: self._decide(tx, work, known.get(work.key.digest), terms) for work in works}
-        fresh = [work for work in works if work.key.digest not in known]
-        taken = self._take_new(tx, fresh, terms) | {digest for digest, row in known.items() if _is_ours(row, terms)}
         claims = []
         for work in works:
-            digest = work.key.digest
-            row, decision = known.get(digest), decisions[digest]
-            wanted = decision.verdict in (Verdict.SEND, Verdict.CHECK)
-            if wanted and digest not in taken and not (row and self._retake(tx, work, row, decision, terms)):
+            row = known.get(work.key.digest)
+            decision = self._decide(tx, work, row, terms)
+            if decision.verdict in (Verdict.SEND, Verdict.CHECK) and not self._is_taken(tx, work, row, decision, terms):
                 decision = self._lost(tx, work, terms)
             claims.append(_answer(tx, work, row, decision, terms.options, terms))
         return claims
@@ -189,13 +187,16 @@ class SqlLedger:
             return Decision(Verdict.SEND if row.attempts == 1 else Verdict.CHECK, row.generation)
         return decide(row, work, terms.options, me=self._me, now=tx.now)
 
-    def _take_new(self, tx: _Transaction, works: Sequence[Work], terms: _Terms) -> set[str]:
-        if not works:
-            return set()
+    def _take_new(self, tx: _Transaction, works: Sequence[Work], terms: _Terms) -> None:
         # Always in the same order, so that two workers with the same rows do not wait for each other in a circle.
         ordered = sorted(works, key=lambda work: work.key.digest)
-        tx.connection.execute(self._insert, [_new_row(work, terms, tx.now) for work in ordered])
-        return {digest for digest, row in self._select(tx, works).items() if row.owner == terms.owner}
+        self._insert(tx, [_new_row(work, terms, tx.now) for work in ordered])
+
+    def _insert(self, tx: _Transaction, rows: Sequence[statements.Row]) -> None:
+        tx.connection.execute(*statements.insert_ignoring_known(self._engine.dialect.name, rows))
+
+    def _is_taken(self, tx: _Transaction, work: Work, row: Known | None, decision: Decision, terms: _Terms) -> bool:
+        return row is not None and (_is_ours(row, terms) or self._retake(tx, work, row, decision, terms))
 
     def _retake(self, tx: _Transaction, work: Work, row: Known, decision: Decision, terms: _Terms) -> bool:
         # What may have been sent is looked for from its first attempt on; what was surely not sent begins anew.
@@ -220,10 +221,8 @@ class SqlLedger:
     def _select(self, tx: _Transaction, works: Sequence[Work]) -> dict[str, Known]:
         if not works:
             return {}
-        query = sa.select(*_KNOWN).where(
-            ledger.c.namespace == works[0].key.namespace, ledger.c.ticket_key.in_([work.key.digest for work in works])
-        )
-        return {row[0]: Known(State(row[1]), *row[2:]) for row in tx.connection.execute(query)}
+        found = tx.connection.execute(*statements.read(self._engine.dialect.name, works))
+        return {row[0]: Known(_STATES[row[1]], *row[2:]) for row in found}
 
     @contextmanager
     def _transaction(self) -> Iterator[_Transaction]:

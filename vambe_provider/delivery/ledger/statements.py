@@ -11,13 +11,13 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 
 from vambe_provider.delivery.key import printable
+from vambe_provider.delivery.ledger.decide import Decision, Known
 from vambe_provider.delivery.ledger.schema import VERSION, ledger
 from vambe_provider.delivery.model import State
 from vambe_provider.exceptions import VambeLedgerError
 
 if TYPE_CHECKING:
     from vambe_provider.delivery.key import TicketKey
-    from vambe_provider.delivery.ledger.decide import Decision
     from vambe_provider.delivery.model import Settlement, Unsendable, Work
     from vambe_provider.exceptions import VambeError
 
@@ -55,20 +55,42 @@ REJECT = (
 
 Row = dict[str, Any]
 
+_OWN = ("ticket_key", "key_text", "fingerprint", "message_hash", "person", "person_in_flight", "error_kind", "error")
+"""The columns in which the rows of one insert differ."""
+
 SETTLED_AT_ONCE = 128
 """Tickets that one statement settles at most."""
 
 
-def settle(settlements: Sequence[Settlement], now: datetime) -> tuple[Any, Row]:
+def read(dialect: str, works: Sequence[Work]) -> tuple[Any, Row]:
+    """Return the query, and its parameters, for what the ledger holds about these tickets: the key, then the fields of
+    :class:`~vambe_provider.delivery.ledger.decide.Known`.
+    """
+    keys = [work.key.digest for work in works]
+    return _read(array=dialect == "postgresql"), {"b_namespace": works[0].key.namespace, "a_ticket_key": keys}
+
+
+@cache
+def _read(*, array: bool) -> Any:
+    if array:
+        is_one = ledger.c.ticket_key == sa.any_(_array("ticket_key"))
+    else:
+        is_one = ledger.c.ticket_key.in_(sa.bindparam("a_ticket_key", expanding=True))
+    columns = ("ticket_key", *Known._fields)
+    return sa.select(*(ledger.c[name] for name in columns)).where(
+        ledger.c.namespace == sa.bindparam("b_namespace"), is_one
+    )
+
+
+def settle(dialect: str, settlements: Sequence[Settlement], now: datetime) -> tuple[Any, Row]:
     """Return the update, and its parameters, that settles up to ``SETTLED_AT_ONCE`` tickets in one round trip.
 
+    :param dialect: the kind of database.
     :param settlements: equal in :func:`alike`, so that they differ in nothing but ticket and contact.
     :param now: the ledger's clock.
     """
     first = settlements[0]
-    # Few different lengths, so that each is compiled only once; naming the last ticket more than once does no harm.
-    count = 1 << (len(settlements) - 1).bit_length()
-    padded = [*settlements, *[settlements[-1]] * (count - len(settlements))]
+    opened = first.state == State.OPENED
     values: Row = {
         "b_namespace": first.claim.work.key.namespace,
         "v_state": first.state.value,
@@ -77,12 +99,18 @@ def settle(settlements: Sequence[Settlement], now: datetime) -> tuple[Any, Row]:
         "v_error_kind": first.error.kind if first.error else None,
         "v_error": _text(first.error),
         "v_updated_at": now,
+        **({"b_generation": first.claim.generation} if opened else {"b_owner": first.claim.owner}),
     }
-    values.update((f"b_key_{number}", item.claim.work.key.digest) for number, item in enumerate(padded))
-    values.update((f"v_contact_{number}", _id(item.ai_contact_id)) for number, item in enumerate(padded))
-    if first.state == State.OPENED:
-        return _settle(count, opened=True), values | {"b_generation": first.claim.generation}
-    return _settle(count, opened=False), values | {"b_owner": first.claim.owner}
+    keys = [item.claim.work.key.digest for item in settlements]
+    contacts = [_id(item.ai_contact_id) for item in settlements]
+    if dialect == "postgresql":
+        return _settle_arrays(opened=opened), values | {"a_ticket_key": keys, "a_ai_contact_id": contacts}
+    # Few different lengths, so that each is compiled only once; naming the last ticket more than once does no harm.
+    count = 1 << (len(settlements) - 1).bit_length()
+    for number in range(count):
+        given = min(number, len(settlements) - 1)
+        values |= {f"b_key_{number}": keys[given], f"v_contact_{number}": contacts[given]}
+    return _settle(count, opened=opened), values
 
 
 def alike(item: Settlement) -> tuple[object, ...]:
@@ -99,6 +127,18 @@ def _settle(count: int, *, opened: bool) -> Any:
         (ledger.c.ticket_key == key, sa.bindparam(f"v_contact_{number}", type_=ledger.c.ai_contact_id.type))
         for number, key in enumerate(keys)
     ]
+    return _settled(ledger.c.ticket_key.in_(keys), sa.case(*contacts), opened=opened)
+
+
+@cache
+def _settle_arrays(*, opened: bool) -> Any:
+    own = _unnested("ticket_key", "ai_contact_id")
+    # The second condition says nothing new, but with it PostgreSQL reads the table once, and not once for each ticket.
+    is_one = sa.and_(ledger.c.ticket_key == own.c.ticket_key, ledger.c.ticket_key == sa.any_(_array("ticket_key")))
+    return _settled(is_one, own.c.ai_contact_id, opened=opened)
+
+
+def _settled(is_one: Any, contact: Any, *, opened: bool) -> Any:
     # A ticket that is surely open is recorded whoever holds the row now: the truth needs no lease. Anything else is
     # recorded only by the one who holds the row.
     if opened:
@@ -108,33 +148,64 @@ def _settle(count: int, *, opened: bool) -> Any:
     told = ("state", "evidence", "evidence_id", "error_kind", "error", "updated_at")
     return (
         sa.update(ledger)
-        .where(ledger.c.namespace == sa.bindparam("b_namespace"), ledger.c.ticket_key.in_(keys), may)
+        .where(ledger.c.namespace == sa.bindparam("b_namespace"), is_one, may)
         .values({
             **{name: sa.bindparam(f"v_{name}") for name in told},
-            "ai_contact_id": sa.case(*contacts),
+            "ai_contact_id": contact,
             "lease_until": None,
             "person_in_flight": None,
         })
     )  # fmt: skip
 
 
-def insert_ignoring_known(dialect: str) -> Any:
-    """Return the insert that leaves rows alone which break a unique constraint: the key's, or that of the person in
-    flight.
+def insert_ignoring_known(dialect: str, rows: Sequence[Row]) -> tuple[Any, Row | Sequence[Row]]:
+    """Return the insert, and its parameters, that leaves rows alone which break a unique constraint: the key's, or that
+    of the person in flight.
 
-    :raises VambeLedgerError: for a database that does not promise unique keys, or has not been tried.
+    :param dialect: the kind of database.
+    :param rows: equal in everything but ``_OWN``.
     """
-    match dialect:
-        case "postgresql":
-            return postgresql.insert(ledger).on_conflict_do_nothing()
-        case "sqlite":
-            return sqlite.insert(ledger).on_conflict_do_nothing()
-        case "mysql" | "mariadb":
-            return mysql.insert(ledger).on_duplicate_key_update(ticket_key=ledger.c.ticket_key)
-    raise VambeLedgerError(
-        f"The database kind {dialect!r} cannot hold the ledger",
-        fix="Name a PostgreSQL, MySQL, MariaDB or SQLite connection as `ledger_conn_id`.",
-    )
+    if dialect != "postgresql":
+        return _insert(dialect), rows
+    own = [name for name in rows[0] if name in _OWN]
+    return _insert_arrays(tuple(rows[0])), rows[0] | {f"a_{name}": [row[name] for row in rows] for name in own}
+
+
+@cache
+def _insert(dialect: str) -> Any:
+    if dialect == "sqlite":
+        return sqlite.insert(ledger).on_conflict_do_nothing()
+    return mysql.insert(ledger).on_duplicate_key_update(ticket_key=ledger.c.ticket_key)
+
+
+@cache
+def _insert_arrays(columns: tuple[str, ...]) -> Any:
+    # SQLAlchemy would make one statement of each row when there is an ON CONFLICT, and repeat in each what all share.
+    own = _unnested(*(name for name in columns if name in _OWN))
+    values = [own.c[name] if name in _OWN else sa.bindparam(name, type_=ledger.c[name].type) for name in columns]
+    return postgresql.insert(ledger).from_select(columns, sa.select(*values)).on_conflict_do_nothing()
+
+
+def _unnested(*names: str) -> Any:
+    """Return the table that PostgreSQL makes of one array for each column."""
+    return sa.func.unnest(*map(_array, names)).table_valued(*names).render_derived(name="own")
+
+
+def _array(name: str) -> Any:
+    kind = postgresql.ARRAY(sa.Text)
+    return sa.cast(sa.bindparam(f"a_{name}", type_=kind), kind)  # an array of nulls alone has no type by itself
+
+
+def check_dialect(dialect: str) -> None:
+    """Refuse a kind of database that does not promise unique keys, or has not been tried.
+
+    :raises VambeLedgerError: names the kinds that will do.
+    """
+    if dialect not in ("postgresql", "sqlite", "mysql", "mariadb"):
+        raise VambeLedgerError(
+            f"The database kind {dialect!r} cannot hold the ledger",
+            fix="Name a PostgreSQL, MySQL, MariaDB or SQLite connection as `ledger_conn_id`.",
+        )
 
 
 def new_row(work: Work, run: str, owner: str, now: datetime, until: datetime, resent_by: str | None) -> Row:
