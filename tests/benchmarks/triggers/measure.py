@@ -11,6 +11,7 @@ import time
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +30,15 @@ ANSWERS = 100
 
 @dataclass(frozen=True)
 class Bench:
-    """What all measurements have in common."""
+    """What all measurements have in common.
+
+    :param contacts: for whom to wait, by how many they are; nobody is in two of them, since some will have answered.
+    """
 
     server: str
     folder: Path
     env: dict[str, str]
-    contacts: list[str]
+    contacts: dict[int, list[str]]
     interval: float
     window: float
 
@@ -87,7 +91,7 @@ class Triggerer:
         job = {"what": self._what, "probe": str(self._probe), "key": SANDBOX_KEY, "interval": self._bench.interval}
         done = subprocess.run(
             [sys.executable, "-m", "tests.benchmarks.triggers.defer"],
-            input=json.dumps({**job, "contacts": self._bench.contacts[: self._waits]}),
+            input=json.dumps({**job, "contacts": self._bench.contacts[self._waits]}),
             env=self._bench.env, cwd=ROOT, capture_output=True, text=True, check=False,
         )  # fmt: skip
         if done.returncode != 0:
@@ -112,7 +116,7 @@ class Triggerer:
         return sum(used.user + used.system for used in times)
 
     def _answer(self) -> dict[str, float]:
-        chosen = self._bench.contacts[: min(self._waits, ANSWERS)]
+        chosen = self._bench.contacts[self._waits][:ANSWERS]
         for contact in chosen:
             body = json.dumps({"ai_contact_id": contact, "text": "Sí"}).encode()
             headers = {"Content-Type": "application/json"}
@@ -171,7 +175,8 @@ def measure(folder: Path, *, waits: list[int], interval: float, window: float, l
         reserialize = [sys.executable, "-m", "airflow", "dags", "reserialize"]
         if migrate(children, env=env, log=log).wait() or children.start(reserialize, env=env, log=log).wait():
             raise UnmeasuredError(f"there is no metadata database; the log is {log}")
-        contacts = asyncio.run(_opened(server, max(waits)))
+        opened = iter(asyncio.run(_opened(server, sum(waits))))
+        contacts = {count: list(islice(opened, count)) for count in waits}
         bench = Bench(server, folder, env, contacts, interval, window)
         found = []
         # The peer first: by the time of ours, nobody has been written to for a while, as in a wait of hours.
