@@ -100,7 +100,7 @@ def ratio_table(runs: list[Speed]) -> str:
 def wait_table(runs: list[dict[str, Any]]) -> str:
     """Return what deferred waits cost a triggerer; the memory of one wait is what many need more than one."""
     alone = {run["what"]: run["rss_kib"] for run in runs if run["waits"] == 1}
-    names = {"vambe": "VambeTicketSensor", "http": "HttpSensor"}
+    names = {"vambe": "VambeTicketSensor", "http": "HttpSensor", "sleep": "a trigger that sleeps"}
     lines = [
         [
             f"{run['waits']:,}",
@@ -109,16 +109,16 @@ def wait_table(runs: list[dict[str, Any]]) -> str:
             *("" if run[name] is None else f"{run[name]:,.0f}" for name in _BLOCKS),
             f"{run['blocked_warnings']}",
             f"{run['cpu_percent']:.1f}",
-            f"{(run['rss_kib'] - alone[run['what']]) / (run['waits'] - 1):,.0f}" if run["waits"] > 1 else "",
+            f"{(run['rss_kib'] - alone[run['what']]) / (run['waits'] - 1):,.0f}" if alone and run["waits"] > 1 else "",
         ]
-        for run in sorted(runs, key=lambda run: (run["waits"], run["what"] != "vambe"))
+        for run in sorted(runs, key=lambda run: (run["waits"], list(names).index(run["what"])))
     ]
-    blocks = ["waiting", "starting", "of it one garbage collection", "at answers"]
-    titles = [f"loop blocked, ms: {blocks[0]}", *blocks[1:], "warnings", "CPU, %", "KiB per wait"]
+    blocks = ["loop blocked, ms: while they come", "waiting", "at answers", "after a restart"]
+    titles = [*blocks, "warnings", "CPU, %", "KiB per wait"]
     return table(["deferred waits", "sensor", "requests/min", *titles], lines)
 
 
-_BLOCKS = ("block_ms", "start_block_ms", "start_gc_ms", "answer_block_ms")
+_BLOCKS = ("arrival_block_ms", "block_ms", "answer_block_ms", "restart_block_ms")
 
 
 def memory_table(runs: list[dict[str, Any]]) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from vambe_provider.compat import AirflowNotFoundException, BaseTrigger, TriggerEvent
 from vambe_provider.exceptions import VambeAuthError, VambeError
 from vambe_provider.triggers.contacts import VambeContactEventTrigger
-from vambe_provider.waiting.clients import entrance, prepare
+from vambe_provider.waiting.connections import shared_settings
 
 if TYPE_CHECKING:
     from vambe_provider.api import ConnectionSettings
@@ -108,23 +108,16 @@ class VambeTicketTrigger(BaseTrigger):
 
     async def _done(self) -> list[str]:
         """Return the contacts for which it happened, when the wait is over."""
-        settings = await self._settings()
+        settings = await shared_settings(self.vambe_conn_id)
         while True:
             try:
                 return await self._wait(settings)
             except VambeAuthError:
                 # The key may have been changed since; a wait of days must not end because of that.
-                fresh = await self._settings()
+                fresh = await shared_settings(self.vambe_conn_id, refused=settings)
                 if fresh == settings:
                     raise
                 settings = fresh
-
-    async def _settings(self) -> ConnectionSettings:
-        from vambe_provider.hooks.vambe import VambeHook
-
-        async with entrance():
-            await prepare()
-            return await VambeHook(self.vambe_conn_id).asettings()
 
     async def _wait(self, settings: ConnectionSettings) -> list[str]:
         from vambe_provider.waiting.conditions import Wait

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from importlib import import_module
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
@@ -13,8 +12,6 @@ if TYPE_CHECKING:
     from vambe_provider.api import AsyncVambeClient, ConnectionSettings
 
 MAX_CONNECTIONS = 8
-AT_ONCE = 8
-_HEAVY = ("vambe_provider.api.client", "vambe_provider.waiting.feed", "vambe_provider.waiting.poll", "httpx_aiohttp")
 
 
 class _Shared:
@@ -23,26 +20,12 @@ class _Shared:
         self.users = 0
 
 
-_entrances: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
 _clients: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[ConnectionSettings, _Shared]] = WeakKeyDictionary()
 
 
 def open_clients() -> int:
     """Return how many clients this event loop has now."""
     return len(_clients.get(asyncio.get_running_loop(), {}))
-
-
-def entrance() -> asyncio.Semaphore:
-    """Return what lets only a few waits of this event loop start at a time.
-
-    After a restart, thousands start in one moment, and the loop must not be busy with nothing but that.
-    """
-    return _entrances.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(AT_ONCE))
-
-
-async def prepare() -> None:
-    """Import what a client needs in a thread: doing it in the event loop would stop all triggers for half a second."""
-    await asyncio.to_thread(lambda: [import_module(name) for name in _HEAVY])
 
 
 @asynccontextmanager

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -24,6 +24,8 @@ from uuid6 import uuid7
 from tests.benchmarks.triggers.probe import LoopProbe
 
 DAG_ID = "bench_waits"
+ARRIVE = 50
+"""Tasks that defer in one second; a large Airflow may do as much."""
 
 
 def vambe(job: dict[str, Any], contact: str) -> Any:
@@ -52,19 +54,28 @@ def http(job: dict[str, Any], contact: str) -> Any:
     )
 
 
+def sleep(job: dict[str, Any], contact: str) -> Any:
+    """Airflow's own trigger, which does nothing but sleep."""
+    from airflow.providers.standard.triggers.temporal import DateTimeTrigger
+
+    return DateTimeTrigger(moment=datetime.now(UTC) + timedelta(days=3))
+
+
 def main(job: dict[str, Any]) -> None:
-    """Defer one wait for each contact and before them the probe, and nothing else."""
-    make = {"vambe": vambe, "http": http}[job["what"]]
-    triggers = [LoopProbe(job["probe"]), *(make(job, contact) for contact in job["contacts"])]
+    """Defer the probe and nothing else, or, without one, a wait for each contact, so many a second."""
+    make = {"vambe": vambe, "http": http, "sleep": sleep}[job["what"]]
+    probe = job["probe"]
+    triggers = [LoopProbe(probe)] if probe else [make(job, contact) for contact in job["contacts"]]
     now = datetime.now(UTC)
     found = TaskInstance.__table__
     with create_session() as session:
-        session.execute(sa.delete(found))  # those of the measurement before, whose triggers would still run
-        session.execute(sa.delete(Trigger))
+        if probe:
+            session.execute(sa.delete(found))  # those of the measurement before
+            session.execute(sa.delete(Trigger))
         dag = DBDagBag().get_latest_version_of_dag(DAG_ID, session=session)
         assert dag is not None
         run = dag.create_dagrun(
-            run_id=f"{job['what']}_{len(triggers)}_{now:%H%M%S}",
+            run_id=f"{job['what']}_{len(triggers)}_{now:%H%M%S_%f}",
             run_after=now,
             run_type=DagRunType.MANUAL,
             triggered_by=DagRunTriggeredByType.TEST,
@@ -74,16 +85,25 @@ def main(job: dict[str, Any]) -> None:
         session.flush()
         whose = sa.and_(found.c.dag_id == DAG_ID, found.c.run_id == run.run_id)
         pattern = dict(session.execute(sa.select(found).where(whose)).mappings().one())
+        session.execute(sa.delete(found).where(whose))
+    for begin in range(0, len(triggers), ARRIVE):
+        _defer(pattern, triggers[begin : begin + ARRIVE], begin)
+        time.sleep(1.0)
+    with create_session() as session:
+        session.execute(sa.text("ANALYZE"))  # as autovacuum does after so many new rows, where it is on
+
+
+def _defer(pattern: dict[str, Any], triggers: list[Any], begin: int) -> None:
+    deferred = {"state": TaskInstanceState.DEFERRED.value, "start_date": datetime.now(UTC), "try_number": 1}
+    with create_session() as session:
         rows = [Trigger.from_object(trigger) for trigger in triggers]
         session.add_all(rows)
         session.flush()
-        session.execute(sa.delete(found).where(whose))
-        deferred = {"state": TaskInstanceState.DEFERRED.value, "start_date": now, "try_number": 1}
         session.execute(
-            sa.insert(found),
+            sa.insert(TaskInstance.__table__),
             [
                 {**pattern, **deferred, "id": uuid7(), "map_index": number, "trigger_id": row.id}
-                for number, row in enumerate(rows)
+                for number, row in enumerate(rows, begin)
             ],
         )
 

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any
 import psutil
 
 from tests.benchmarks.measure import ROOT, UnmeasuredError
+from tests.servers import POSTGRES, private_database
 
 sys.path.insert(0, str(ROOT / "scripts"))
 
@@ -26,6 +27,11 @@ from local_airflow import SANDBOX_KEY, ask, environment, migrate, processes, sta
 BLOCKED = "async thread was blocked"
 """What the triggerer itself logs when its loop could not run for 200 ms."""
 ANSWERS = 100
+KINDS = ("http", "sleep", "vambe")
+"""What waits: the peer, Airflow's own trigger that only sleeps, which shows what the triggerer itself takes, and ours.
+
+The peer first: by the time of ours, nobody has been written to for a while, as in a wait of hours.
+"""
 
 
 @dataclass(frozen=True)
@@ -52,7 +58,7 @@ class Triggerer:
     """One triggerer with its waits.
 
     :param bench: what all have in common.
-    :param what: ``vambe`` or ``http``.
+    :param what: one of ``KINDS``.
     :param waits: how many.
     """
 
@@ -63,35 +69,54 @@ class Triggerer:
 
     def measure(self, children: Any) -> dict[str, Any]:
         """Run it, and return what it took."""
-        self._defer()
-        command = [sys.executable, "-m", "airflow", "triggerer", "--capacity", "5000", "--skip-serve-logs"]
-        process = children.start(command, env=self._bench.env, log=self.log)
-        supervisor = psutil.Process(process.pid)
+        self._defer(probe=str(self._probe))
+        supervisor = self._start(children)
+        self._until(lambda: self._last()["waits"] == 0)
+        self._take()
+        self._defer(contacts=self._bench.contacts[self._waits])
         self._until(lambda: self._last()["waits"] == self._waits)
+        arrival = self._take()
         _pass(2 * self._bench.interval)
-        start = self._take()
+        self._take()
         before, asked, began = self._cpu(supervisor), self._bench.requests, time.perf_counter()
         _pass(self._bench.window)
         seconds = time.perf_counter() - began
         requests, cpu = self._bench.requests - asked, self._cpu(supervisor) - before
         steady = self._take()
         answered = self._answer() if self._what == "vambe" else None
+        warnings = self.log.read_text().count(BLOCKED)
         return {
             "requests_per_minute": requests * 60 / seconds,
+            "arrival_block_ms": arrival["worst_ms"],
             "block_ms": steady["worst_ms"],
-            "start_block_ms": start["worst_ms"],
-            "start_gc_ms": start["gc_ms"],
             "answer_block_ms": answered and answered["worst_ms"],
-            "blocked_warnings": self.log.read_text().count(BLOCKED),
+            "blocked_warnings": warnings,
+            "restart_block_ms": self._restart(children, supervisor),
+            "gc_ms": max(arrival["gc_ms"], steady["gc_ms"]),
             "cpu_percent": cpu * 100 / seconds,
             "rss_kib": steady["rss_kib"],
         }
 
-    def _defer(self) -> None:
-        job = {"what": self._what, "probe": str(self._probe), "key": SANDBOX_KEY, "interval": self._bench.interval}
+    def _start(self, children: Any) -> psutil.Process:
+        command = [sys.executable, "-m", "airflow", "triggerer", "--capacity", "5000", "--skip-serve-logs"]
+        return psutil.Process(children.start(command, env=self._bench.env, log=self.log).pid)
+
+    def _restart(self, children: Any, supervisor: psutil.Process) -> float:
+        """Stop it, start it with all waits at once, and return for how long its loop was blocked meanwhile."""
+        waits = self._last()["waits"]
+        supervisor.terminate()
+        supervisor.wait(60)
+        self._take()
+        written = len(self._lines())
+        self._start(children)
+        self._until(lambda: len(self._lines()) > written and self._last()["waits"] == waits)
+        return self._take()["worst_ms"]
+
+    def _defer(self, *, probe: str | None = None, contacts: Sequence[str] = ()) -> None:
+        job = {"what": self._what, "key": SANDBOX_KEY, "interval": self._bench.interval}
         done = subprocess.run(
             [sys.executable, "-m", "tests.benchmarks.triggers.defer"],
-            input=json.dumps({**job, "contacts": self._bench.contacts[self._waits]}),
+            input=json.dumps({**job, "probe": probe, "contacts": contacts}),
             env=self._bench.env, cwd=ROOT, capture_output=True, text=True, check=False,
         )  # fmt: skip
         if done.returncode != 0:
@@ -105,8 +130,8 @@ class Triggerer:
         return (self._lines() or [{"waits": -1}])[-1]
 
     def _take(self) -> dict[str, float]:
-        """Return the worst of what the probe wrote since the last time."""
-        lines = self._lines()[self._seen :]
+        """Return the worst of what the probe has written since the last time."""
+        lines = self._lines()[self._seen :] or self._lines()[-1:]
         self._seen += len(lines)
         return {name: max(line[name] for line in lines) for name in ("worst_ms", "gc_ms", "rss_kib")}
 
@@ -155,7 +180,7 @@ async def _opened(server: str, count: int) -> list[str]:
 
 
 def measure(folder: Path, *, waits: list[int], interval: float, window: float, latency_ms: int) -> list[dict[str, Any]]:
-    """Measure each number of waits on both sensors, each in a triggerer of its own.
+    """Measure each number of waits of each kind, each in a triggerer of its own.
 
     :param folder: for the Airflow's files; empty.
     :param waits: the numbers.
@@ -163,9 +188,11 @@ def measure(folder: Path, *, waits: list[int], interval: float, window: float, l
     :param window: seconds that are measured.
     :param latency_ms: milliseconds after which the API answers.
     """
-    with processes() as children:
+    with processes() as children, private_database(POSTGRES) as metadata:
         server = start_sandbox(children, folder=folder, latency_ms=latency_ms)
         env = environment(folder / "home", sandbox_url=server, warehouse=folder / "warehouse.sqlite") | {
+            # On SQLite the triggerer's supervisor does nothing but wait for its queries.
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": metadata,
             "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "tests" / "benchmarks" / "dags"),
             "AIRFLOW_CONN_HTTP_DEFAULT": json.dumps({"conn_type": "http", "host": server}),
             "PYTHONPATH": str(ROOT),
@@ -179,8 +206,7 @@ def measure(folder: Path, *, waits: list[int], interval: float, window: float, l
         contacts = {count: list(islice(opened, count)) for count in waits}
         bench = Bench(server, folder, env, contacts, interval, window)
         found = []
-        # The peer first: by the time of ours, nobody has been written to for a while, as in a wait of hours.
-        for what in ("http", "vambe"):
+        for what in KINDS:
             for count in waits:
                 with processes() as own:
                     found.append({"what": what, "waits": count, **Triggerer(bench, what, count).measure(own)})

@@ -5,9 +5,10 @@ import json
 import logging
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from airflow.providers.common.compat import connection
 
 from vambe_provider.triggers.vambe import VambeTicketTrigger
 from vambe_provider.waiting import clients, poll
@@ -163,6 +164,34 @@ async def test_a_changed_key_does_not_end_the_wait(
     vambe_sandbox.configure(api_key="the-new-key")
     vambe_sandbox.customer_replies(contact, "Sí")
     assert (await waiting)["status"] == "success"
+
+
+async def test_airflow_is_asked_for_the_connection_once(
+    vambe_sandbox: Sandbox,
+    triggers: Triggers,
+    connect: Connect,
+    open_tickets: OpenTickets,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The triggerer's supervisor answers one question at a time; two thousand waits would keep it busy for minutes."""
+    asked: list[str] = []
+
+    async def counted(conn_id: str) -> Any:
+        asked.append(conn_id)
+        return await real(conn_id)
+
+    real = connection.get_async_connection
+    monkeypatch.setattr(connection, "get_async_connection", counted)
+    waits = [triggers.start([contact]) for contact in open_tickets(20)]
+    await some_rounds(vambe_sandbox)
+    assert len(asked) == 1
+    connect(password="the-new-key")
+    vambe_sandbox.configure(api_key="the-new-key")
+    await some_rounds(vambe_sandbox)
+    vambe_sandbox.configure(api_key="a-newer-key")
+    assert [(await wait)["kind"] for wait in waits] == ["auth_401"] * 20
+    # Once for the new key, and once to see that there is no newer one, for which the one who ends the poll may be late.
+    assert len(asked) in (3, 4)
 
 
 async def test_a_missing_connection_is_named(open_tickets: OpenTickets, triggers: Triggers) -> None:
