@@ -184,7 +184,9 @@ def targets(found: dict[str, Any]) -> str:
         lines.append(
             ["the same, of mapped tasks", "200x", spread((rate(run) / per_second for run in mine), "{:,.0f}x")]
         )
-    memory = {run["rows"]: run["peak_mib"] for run in found.get("memory", [])}
+    memory: dict[int, float] = {}
+    for run in found.get("memory", []):
+        memory[run["rows"]] = max(memory.get(run["rows"], 0.0), run["peak_mib"])
     if 10_000 in memory and max(memory) > 10_000:
         most = max(memory)
         lines.append([f"memory at {most:,} rows, of that at 10,000", "1.2x", f"{memory[most] / memory[10_000]:.2f}x"])

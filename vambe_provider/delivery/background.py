@@ -68,7 +68,7 @@ def _nothing_old_is_garbage() -> Iterator[None]:
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """Return uvloop's event loop, which Airflow 3 brings along and which takes half the CPU, or None for asyncio's."""
+    """Return uvloop's event loop, which Airflow 3 brings along and which takes less CPU, or None for asyncio's."""
     try:
         import uvloop
     except ImportError:
