@@ -55,7 +55,7 @@ def _throughput(axis: Any, runs: list[Speed], latency: int) -> None:
     axis.set(title=f"server answers after {latency} ms", xlabel="workers", xscale="log", yscale="log")
     axis.set_xticks(workers, [str(count) for count in workers])
     axis.minorticks_off()
-    axis.set_ylim(2, 10_000)  # the same in all pictures, so that they can be compared
+    axis.set_ylim(2, 20_000)  # the same in all pictures, so that they can be compared
     axis.set_ylabel("tickets a second")
     axis.grid(visible=True, alpha=0.3)
 
