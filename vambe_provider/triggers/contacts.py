@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from vambe_provider.compat import BaseEventTrigger, SharedStreamProducer, TriggerEvent
 from vambe_provider.exceptions import VambeError
-from vambe_provider.waiting.connections import prepare
+from vambe_provider.triggers.connections import prepare
 
 if TYPE_CHECKING:
     from vambe_provider.waiting.changes import Cursor

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from vambe_provider.compat import AirflowNotFoundException, BaseTrigger, TriggerEvent
 from vambe_provider.exceptions import VambeAuthError, VambeError
+from vambe_provider.triggers.connections import shared_settings
 from vambe_provider.triggers.contacts import VambeContactEventTrigger
-from vambe_provider.waiting.connections import shared_settings
 
 if TYPE_CHECKING:
     from vambe_provider.api import ConnectionSettings
