@@ -139,7 +139,7 @@ class VambeTicketsOperator(BaseOperator):
         """Go on after the task gave its worker slot back; Airflow calls this.
 
         :param event: the time, of no interest.
-        :param earlier: the report until then. ``dag.test()`` of Airflow 2 may lose it; rows of earlier parts then count
+        :param earlier: the report until then. ``dag.test()`` may lose it; rows of earlier parts then count
             as already open.
         :param idle: how often in a row the task has resumed and nothing could be sent.
         """
