@@ -201,7 +201,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="two minutes, and only what shows a large step back")
     parser.add_argument("--rounds", type=int, default=3, help="how often each cell is measured")
     parser.add_argument("--million", action="store_true", help="post a million rows too; takes up to half an hour")
-    parser.add_argument("--write-docs", action="store_true", help="put the figures into docs/performance.md")
+    parser.add_argument("--write-docs", action="store_true", help="put the figures into the two pages too")
     parser.add_argument("--docs-only", action="store_true", help="the same with the figures of the last run")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="keep the last figures of the others")
     chosen = parser.parse_args()
