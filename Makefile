@@ -18,12 +18,11 @@ BIN := $(VENV)/bin
 AIRFLOW := 3.3.2
 VERSIONS ?=
 ARGS ?=
+TAG :=
 
-# Pins for this Python, when there are any.
-PINS = $$(f=constraints/py$$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])').txt; \
-	if [ -e $$f ]; then echo "-c $$f"; fi)
-INSTALL = scripts/venv.sh $(VENV) && scripts/venv.sh $(VENV) $(PINS) apache-airflow==$(AIRFLOW)
-INPUTS := pyproject.toml scripts/venv.sh $(wildcard constraints/py*.txt)
+PINS := constraints/development.txt
+INSTALL = scripts/venv.sh $(VENV) -c $(PINS) apache-airflow==$(AIRFLOW)
+INPUTS := pyproject.toml scripts/venv.sh $(PINS)
 
 .PHONY: help
 help: ## Show the targets
@@ -33,8 +32,8 @@ help: ## Show the targets
 
 $(VENV)/.installed-dev: $(INPUTS)
 	@echo "Installing the development environment into $(VENV) ..."
-	@$(INSTALL) -e '.[dev]'
-	@touch $@ $(VENV)/.installed-sandbox
+	@$(INSTALL) --group dev -e '.[redis,sandbox]'
+	@touch $@ $(VENV)/.installed-sandbox $(VENV)/.installed-docs
 
 # The demo needs a quarter of what development needs.
 $(VENV)/.installed-sandbox: $(INPUTS)
@@ -43,7 +42,7 @@ $(VENV)/.installed-sandbox: $(INPUTS)
 	@touch $@
 
 $(VENV)/.installed-docs: $(INPUTS)
-	@$(INSTALL) -e '.[docs,sandbox]'
+	@$(INSTALL) --group docs -e '.[redis,sandbox]'
 	@touch $@
 
 $(VENV)/.installed-uv: scripts/venv.sh
@@ -76,9 +75,13 @@ ui: $(VENV)/.installed-sandbox ## Start Airflow and a local Vambe, with the exam
 # --- Check it -------------------------------------------------------------------------------------------------------------
 
 .PHONY: lint
-lint: install ## Check style, formatting and types
+lint: install ## Check style, formatting, imports, workflows and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/zizmor --offline --quiet .github
+	@# The hooks of every commit, without those that are above.
+	SKIP=ruff-check,ruff-format,imports,workflows,mypy $(BIN)/pre-commit run --all-files
 	$(BIN)/mypy
 
 .PHONY: format
@@ -87,7 +90,7 @@ format: install ## Format the code and fix what can be fixed
 	$(BIN)/ruff format .
 
 .PHONY: test
-test: test-unit test-faults test-matrix test-e2e ## Run all tests; the matrix on the oldest Airflow only
+test: package docs test-unit test-faults test-matrix test-e2e ## Run all tests; the matrix on the oldest Airflow only
 
 # Everything but what starts processes of its own; with the coverage that api/ and delivery/ have to have.
 .PHONY: test-unit
@@ -107,7 +110,7 @@ test-matrix: install
 	$(BIN)/python scripts/matrix.py 2.11.2
 
 .PHONY: matrix
-matrix: install ## Run the unit and Dag tests on every supported Airflow, or on VERSIONS
+matrix: install ## Run the unit and Dag tests on every supported Airflow, or on VERSIONS (newest: unpinned)
 	$(BIN)/python scripts/matrix.py $(VERSIONS) --pytest="$(ARGS)"
 
 .PHONY: bench
@@ -116,4 +119,25 @@ bench: install ## Measure what tickets cost; with ARGS=--quick in two minutes, w
 
 .PHONY: docs
 docs: $(VENV)/.installed-docs ## Build the documentation into site/
-	$(BIN)/mkdocs build --strict
+	@$(BIN)/sphinx-build -b html -W --keep-going -q -j 2 docs site
+	@echo "The documentation is in site/index.html"
+
+.PHONY: links
+links: $(VENV)/.installed-docs ## Ask every page of another host that the documentation links to
+	@$(BIN)/sphinx-build -b linkcheck -q docs build/links
+
+.PHONY: audit
+audit: install ## Look for known vulnerabilities in the pins, and for weak workflows
+	$(BIN)/zizmor --offline --quiet .github
+	$(BIN)/pip-audit --strict --disable-pip --no-deps --requirement $(PINS)
+
+# --- Release it -----------------------------------------------------------------------------------------------------------
+
+.PHONY: package
+package: install ## Build the sdist and the wheel into dist/, and check both; with TAG=v1.2.3 against the tag as well
+	@$(BIN)/python scripts/package.py $(if $(TAG),--tag $(TAG))
+
+# In the workflow `release` only, which the index trusts: there is no token to give.
+.PHONY: upload
+upload: install
+	$(BIN)/twine upload --non-interactive dist/*

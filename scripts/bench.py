@@ -117,7 +117,7 @@ def deferred() -> list[dict[str, Any]]:
 
 def machine() -> dict[str, Any]:
     """Return what the figures depend on."""
-    names = ("apache-airflow", "sqlalchemy", "aiohttp", "httpx", "pydantic")
+    names = ("apache-airflow", "sqlalchemy", "aiohttp", "pydantic")
     return {
         "cpus": os.cpu_count(),
         "python": platform.python_version(),

@@ -47,8 +47,9 @@ def environment(home: Path, *, sandbox_url: str, warehouse: Path) -> dict[str, s
         "host": host,
         "port": int(port),
         "password": SANDBOX_KEY,
-        # The sandbox needs no mercy. A real phone does: without this line, ten tickets a minute are sent.
-        "extra": {"phone_id": "qr-main", "rate": "none"},
+        # The sandbox needs no mercy. A real phone does: without this line, ten tickets a minute are sent. Links to a
+        # conversation lead to the sandbox's page.
+        "extra": {"phone_id": "qr-main", "rate": "none", "app_url": sandbox_url},
     }
     return plain_environment() | {
         "AIRFLOW_HOME": str(home),
@@ -75,6 +76,36 @@ def server_environment(port: int) -> dict[str, str]:
         "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(free_port()),
         "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(free_port()),
     }
+
+
+PEOPLE = {"admin": "admin", "viewer": "viewer"}
+"""Who can log in after :func:`people_environment`: the name of each is its role and its password as well."""
+
+
+def people_environment(home: Path) -> dict[str, str]:
+    """Return what lets people log in with their own rights, in place of everybody as an administrator.
+
+    :param home: AIRFLOW_HOME; the file with the passwords is written there.
+    """
+    home.mkdir(parents=True, exist_ok=True)
+    passwords = home / "passwords.json"
+    passwords.write_text(json.dumps(PEOPLE))
+    passwords.chmod(0o600)
+    return {
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "False",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(f"{name}:{name}" for name in PEOPLE),
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords),
+    }
+
+
+def log_in(url: str, name: str) -> str:
+    """Return the token of a person after :func:`people_environment`.
+
+    :param url: the address of Airflow.
+    :param name: a key of :data:`PEOPLE`.
+    """
+    token: str = ask(f"{url}/auth/token", {"username": name, "password": PEOPLE[name]})["access_token"]
+    return token
 
 
 def free_port() -> int:
@@ -114,9 +145,12 @@ class Processes:
     """Child processes, each the leader of a group, that are all gone when the ``with`` block of :func:`processes` ends.
 
     A group is stopped as a whole, because ``airflow standalone`` leaves its children behind when it is killed.
+
+    :param patience: seconds that all of them together have to end by themselves; after a third more they are killed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, patience: float) -> None:
+        self._patience = patience
         self._running: list[subprocess.Popen[str]] = []
         self._starting = False
         self._asked_to_stop = False
@@ -158,19 +192,27 @@ class Processes:
 
     def stop(self) -> None:
         """End every group: politely, then with force."""
-        for number, patience in ((signal.SIGINT, 15), (signal.SIGTERM, 5), (signal.SIGKILL, 5)):
+        for number, patience in (
+            (signal.SIGINT, self._patience),
+            (signal.SIGTERM, self._patience / 3),
+            (signal.SIGKILL, 5),
+        ):
             alive = [process for process in self._running if _group_is_alive(process)]
+            deadline = time.monotonic() + patience
             for process in alive:
                 _signal_group(process, number)
             for process in alive:
-                _wait_for_group(process, patience)
+                _wait_for_group(process, deadline)
         self._running.clear()
 
 
 @contextmanager
-def processes() -> Iterator[Processes]:
-    """Yield :class:`Processes`; SIGINT and SIGTERM end the block with KeyboardInterrupt, and nothing survives it."""
-    children = Processes()
+def processes(*, patience: float = 15) -> Iterator[Processes]:
+    """Yield :class:`Processes`; SIGINT and SIGTERM end the block with KeyboardInterrupt, and nothing survives it.
+
+    :param patience: see :class:`Processes`.
+    """
+    children = Processes(patience)
     in_main_thread = threading.current_thread() is threading.main_thread()
     numbers = (signal.SIGINT, signal.SIGTERM) if in_main_thread else ()
     before = {number: signal.signal(number, children.interrupt) for number in numbers}
@@ -201,9 +243,9 @@ def _signal_group(process: subprocess.Popen[str], number: signal.Signals) -> Non
         return
 
 
-def _wait_for_group(process: subprocess.Popen[str], seconds: float) -> None:
+def _wait_for_group(process: subprocess.Popen[str], deadline: float) -> None:
     """Wait until a group is gone; once its leader is, the others have two more seconds."""
-    pause, deadline, led = threading.Event(), time.monotonic() + seconds, True
+    pause, led = threading.Event(), True
     while _group_is_alive(process) and time.monotonic() < deadline:
         if led and process.returncode is not None:
             deadline, led = min(deadline, time.monotonic() + 2), False

@@ -1,6 +1,6 @@
 """Start a whole Airflow with the example Dags next to a local Vambe, to click through. Run by ``make ui``.
 
-Both listen on this machine only and need no login. What they know is kept in ``.ui/`` until ``make ui ARGS=--fresh``.
+Both listen on this machine only. What they know is kept in ``.ui/`` until ``make ui ARGS=--fresh``.
 """
 
 from __future__ import annotations
@@ -13,12 +13,14 @@ import threading
 from pathlib import Path
 
 from local_airflow import (
+    PEOPLE,
     ROOT,
     Processes,
     environment,
     free_port,
     is_free,
     migrate,
+    people_environment,
     processes,
     server_environment,
     start_sandbox,
@@ -27,6 +29,8 @@ from local_airflow import (
 from warehouse import build
 
 FOLDER = ROOT / ".ui"
+PATIENCE = 3.0
+"""Seconds that Airflow has to end by itself. It takes twice as long, and loses nothing that is missed here."""
 
 
 def add_connections(children: Processes, env: dict[str, str], folder: Path) -> dict[str, str]:
@@ -63,8 +67,11 @@ def serve(children: Processes, folder: Path) -> None:
     env = environment(home, sandbox_url=sandbox, warehouse=warehouse)
     finish(migrate(children, env=env, log=folder / "airflow.log").wait(), folder, "airflow db migrate")
     env = add_connections(children, env, folder) | server_environment(8080 if is_free(8080) else free_port())
+    env |= people_environment(home)
     airflow = start_standalone(children, env=env, log=folder / "airflow.log")
+    who = " or ".join(f"{name} / {password}" for name, password in PEOPLE.items())
     print(f"\n  Airflow         {env['AIRFLOW__API__BASE_URL']}   trigger a Dag tagged vambe")
+    print(f"  Log in as       {who}")
     print(f"  Vambe, locally  {sandbox}   see the tickets, and answer as the customer")
     print(f"  Warehouse       {warehouse}\n\nCtrl-C ends both.", flush=True)
     while airflow.poll() is None:
@@ -78,7 +85,7 @@ def main() -> int:
     parser.add_argument("--fresh", action="store_true", help="forget everything of earlier times")
     if parser.parse_args().fresh:
         shutil.rmtree(FOLDER, ignore_errors=True)
-    with processes() as children:
+    with processes(patience=PATIENCE) as children:
         try:
             serve(children, FOLDER)
         except KeyboardInterrupt:

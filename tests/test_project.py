@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import re
 import subprocess
@@ -17,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "vambe_provider"
 WITHOUT_AIRFLOW = ("api", "contact_policy", "delivery", "sandbox", "waiting")
 EDGES = ("decorators", "hooks", "links", "notifications", "operators", "sensors", "transfers", "triggers")
-HEAVY = ("aiohttp", "httpx", "httpx_aiohttp", "pandas", "numpy", "phonenumbers", "pydantic", "sqlalchemy")
+HEAVY = ("aiohttp", "httpx", "pandas", "numpy", "phonenumbers", "pydantic", "sqlalchemy")
 
 
 def modules_below(*names: str) -> list[str]:
@@ -31,6 +30,9 @@ def modules_below(*names: str) -> list[str]:
 
 
 def tracked_files() -> list[Path]:
+    """Return the files that git knows; in an sdist, which has no git, there are none to ask for."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("needs a git checkout")
     reply = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)
     files = [ROOT / name for name in reply.stdout.split("\0") if name]
     assert files
@@ -94,39 +96,7 @@ def test_the_installed_version_is_the_one_of_the_package() -> None:
 # --- Imports --------------------------------------------------------------------------------------------------------
 
 
-def imported_names(path: Path) -> set[str]:
-    """Return every module that a file imports anywhere, inside functions as well."""
-    names = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    return names
-
-
-@pytest.mark.parametrize(
-    ("package", "forbidden"),
-    [
-        ("api", ("airflow", "vambe_provider.delivery", "vambe_provider.contact_policy")),
-        ("contact_policy", ("airflow", "httpx", "aiohttp", "vambe_provider.api.client", "vambe_provider.delivery")),
-        ("delivery", ("airflow",)),
-        ("sandbox", ("airflow", "vambe_provider.delivery")),
-        ("waiting", ("airflow", "vambe_provider.delivery", "vambe_provider.contact_policy")),
-    ],
-)
-def test_imports_point_one_way(package: str, forbidden: tuple[str, ...]) -> None:
-    if package != "sandbox":
-        forbidden += tuple(f"vambe_provider.{edge}" for edge in (*EDGES, "compat", "sandbox"))
-    files = sorted((PACKAGE / package).rglob("*.py"))
-    assert files
-    wrong = [
-        f"{path.relative_to(ROOT)} imports {name}"
-        for path in files
-        for name in sorted(imported_names(path))
-        if any(name == bad or name.startswith(f"{bad}.") for bad in forbidden)
-    ]
-    assert not wrong
+# The direction of the imports is checked by import-linter in `make lint`; its contracts stand in .importlinter.
 
 
 @pytest.mark.parametrize("package", WITHOUT_AIRFLOW)
@@ -180,10 +150,10 @@ def test_a_dag_file_pays_nothing_for_the_edges() -> None:
 # --- Files ----------------------------------------------------------------------------------------------------------
 
 
-def test_pins_hold_names_and_versions_only() -> None:
+def test_pins_hold_names_versions_and_markers_only() -> None:
     files = sorted((ROOT / "constraints").iterdir())
-    assert {f"py3.{minor}.txt" for minor in range(11, 15)} <= {path.name for path in files}
-    pin = re.compile(r"[a-z0-9]+([.-][a-z0-9]+)*==[0-9a-z.+!]+")
+    assert "development.txt" in {path.name for path in files}
+    pin = re.compile(r"[a-z0-9]+([.-][a-z0-9]+)*==[0-9a-z.+!]+( ; [a-zA-Z0-9_.<>=!*' ]+)?")
     lines = [(path.name, line) for path in files for line in path.read_text().splitlines()]
     assert not [(name, line) for name, line in lines if not pin.fullmatch(line)]
 

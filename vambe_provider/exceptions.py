@@ -7,8 +7,9 @@
     ├── VambeValidationError          the data of one ticket is wrong; nothing was sent; names every problem
     │   └── PhoneNumberError          the number cannot be a WhatsApp number
     ├── VambeNotSentError             the request did not reach Vambe (DNS, connect, TLS, no free connection)
+    │   ├── VambeLeaseOverError       its claim ran out before the request left
     │   └── VambeRateLimitError       429: Vambe turned the request away; retry_after says for how long
-    ├── VambeRefusedError             Vambe read the request and said no: 400, 404, 413, 422
+    ├── VambeRefusedError             Vambe read the request and said no: 400, 404, 413, 422; about: "row" | "run"
     │   └── VambeAuthError            401 or 403: the API key is wrong, or may not do this
     ├── VambeReadError                a read failed: timeout, broken connection, 5xx, odd reply
     ├── VambeMaybeSentError           nobody can tell whether it happened: timeout, broken connection, 5xx, odd reply
@@ -24,9 +25,10 @@ address or a message.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 Sent = Literal["no", "maybe", "yes"]
+About = Literal["row", "run"]
 
 _MEANING: dict[Sent, str] = {"no": "Nothing was sent.", "maybe": "It may have been sent.", "yes": "It was sent."}
 
@@ -61,7 +63,18 @@ class VambeError(Exception):
         self.status = status
         self.said = said
         self.retry_after = retry_after
+        self.connection: str | None = None
         super().__init__(self.describe())
+
+    def name_connection(self, connection: str | None) -> None:
+        """Put the name of the Airflow connection in front of the text, unless one is there.
+
+        :param connection: its id; None or empty when it is not known.
+        """
+        if connection and self.connection is None:
+            self.connection = connection
+            self.message = f"connection {connection}: {self.message}"
+            self.args = (self.describe(),)
 
     @property
     def kind(self) -> str:
@@ -96,6 +109,8 @@ class VambeValidationError(VambeError):
     """
 
     permanent = True
+    exception: str = ""
+    """What a ticket function raised, and where; empty when it raised nothing."""
 
     def __init__(self, problems: list[str], *, where: str = "the ticket", fix: str | None = None) -> None:
         self.problems = problems
@@ -104,11 +119,26 @@ class VambeValidationError(VambeError):
 
 
 class PhoneNumberError(VambeValidationError):
-    """The number cannot be a WhatsApp number; the text says why and never holds the number."""
+    """The number cannot be a WhatsApp number; the text says why and never holds the number.
+
+    :param problems: one text, without the number.
+    :param where: what the number belongs to.
+    :param reason: a short stable code; ``vambe_provider.contact_policy.reasons`` lists them.
+    """
+
+    def __init__(
+        self, problems: list[str], *, where: str = "the ticket", fix: str | None = None, reason: str = "invalid"
+    ) -> None:
+        self.reason = reason
+        super().__init__(problems, where=where, fix=fix)
 
 
 class VambeNotSentError(VambeError):
     """The request did not reach Vambe; repeating it is safe."""
+
+
+class VambeLeaseOverError(VambeNotSentError):
+    """The claim of a ticket ran out before its request left, so somebody else may have taken it."""
 
 
 class VambeRateLimitError(VambeNotSentError):
@@ -116,9 +146,18 @@ class VambeRateLimitError(VambeNotSentError):
 
 
 class VambeRefusedError(VambeError):
-    """Vambe read the request and refused it; repeating it unchanged is of no use."""
+    """Vambe read the request and refused it; repeating it unchanged is of no use.
+
+    :param about: ``row`` when Vambe's own words speak of what this one request says, such as its phone number, its
+        stage or a field. ``run`` when they speak of what all requests have in common (the key, the address, the credit,
+        the sender), or say nothing that is recognised: then the row is not to blame.
+    """
 
     permanent = True
+
+    def __init__(self, message: str, *, about: About = "run", **details: Any) -> None:
+        self.about: About = about
+        super().__init__(message, **details)
 
 
 class VambeAuthError(VambeRefusedError):

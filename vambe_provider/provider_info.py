@@ -81,9 +81,33 @@ CONN_FIELDS: dict[str, dict[str, Any]] = {
         "web-whatsapp when empty.",
         "schema": {"type": ["string", "null"], "enum": ["web-whatsapp", "whatsapp"]},
     },
+    "account": {
+        "label": "Account",
+        "description": "A name for the Vambe account, where one base URL serves several. "
+        "A ticket that was opened in one account is not open in another. Do not change it later.",
+        "schema": _OPTIONAL_TEXT,
+    },
     "default_region": {
         "label": "Default region",
-        "description": "Region of numbers written without a country code, as CL. When empty, such numbers are refused.",
+        "description": "Region of numbers written without a country code, such as CL. When empty, such numbers are "
+        "refused.",
+        "schema": _OPTIONAL_TEXT,
+    },
+    "allowed_countries": {
+        "label": "Allowed countries",
+        "description": "Countries whose numbers may be written with a country code and no plus sign, as two-letter "
+        "codes separated by commas, such as CL, MX, BR. When empty: the Americas, Spain and Portugal.",
+        "schema": _OPTIONAL_TEXT,
+    },
+    "repair": {
+        "label": "Repair numbers",
+        "description": "safe to mend spellings of a phone number that can mean only one number, none to refuse them. "
+        "safe when empty.",
+        "schema": {"type": ["string", "null"], "enum": ["none", "safe"]},
+    },
+    "contact_policy": {
+        "label": "Contact policy",
+        "description": "Leave this empty: no task can apply a policy yet, and tasks refuse a connection that has one.",
         "schema": _OPTIONAL_TEXT,
     },
     "timeout": {
@@ -129,6 +153,48 @@ _CONFIG: dict[str, Any] = {
             "type": "string",
             "example": "2,5,10",
             "default": "1,3,6,10,20",
+        },
+        "reconcile_hours": {
+            "description": "Hours after an attempt for which its absence in Vambe can prove that it created nothing. "
+            "Later, contacts may have been merged or deleted, and the ticket stays unknown.",
+            "version_added": "0.1.0",
+            "type": "float",
+            "example": "2",
+            "default": "6",
+        },
+        "person_secret": {
+            "description": "Secret of the keyed hashes that stand for persons and personal keys in ledgers and logs. "
+            "Without one the hashes are plain, and who can try all numbers of a country finds the number behind one. "
+            "It must not change as long as a ledger is used.",
+            "version_added": "0.1.0",
+            "type": "string",
+            "sensitive": True,
+            "example": None,
+            "default": "",
+        },
+        "ledger_conn_ids": {
+            "description": "Connections of the ledgers that the ledger page of Airflow's interface shows, separated by "
+            "commas; the API server reads them. Without one the page says how to name one.",
+            "version_added": "0.1.0",
+            "type": "string",
+            "example": "warehouse",
+            "default": "",
+        },
+        "conn_ids": {
+            "description": "Connections of Vambe, separated by commas, whose app_url the ledger page links "
+            "conversations to and whose rates it shows; the API server reads them.",
+            "version_added": "0.1.0",
+            "type": "string",
+            "example": "vambe_default,vambe_sales",
+            "default": "vambe_default",
+        },
+        "task_tab": {
+            "description": "Whether every Dag run and task has a tab with the tickets of the run. Airflow shows such "
+            "a tab on all of them, also on those that open no ticket.",
+            "version_added": "0.1.0",
+            "type": "boolean",
+            "example": "True",
+            "default": "False",
         },
         "retry_budget": {
             "description": "Seconds for which a ticket is tried again inside its task while surely nothing was sent.",

@@ -7,12 +7,13 @@ had.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import json
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,43 +21,47 @@ from tests.benchmarks.rows import API_KEY, PATH, PHONE_ID, TEMPLATE, body, rows
 
 HEADERS = {"x-api-key": API_KEY}
 NAMESPACE = "benchmark"
-RUN = "benchmark/send/run/-1"
+ACCOUNT = "benchmark"
 
 
 def engine(job: dict[str, Any]) -> Callable[[], int]:
     """The batch operator's engine with its ledger."""
-    import httpx_aiohttp  # noqa: F401 - the engine imports these only when it runs, and imports are not measured here
     import sqlalchemy as sa
 
     from vambe_provider.api import AsyncVambeClient, ConnectionSettings  # noqa: F401
-    from vambe_provider.delivery.engine import deliver_many
+    from vambe_provider.delivery.batch.loop import deliver_many
     from vambe_provider.delivery.ledger.sql import SqlLedger
-    from vambe_provider.delivery.mapping import compile_ticket
-    from vambe_provider.delivery.model import Outcome
+    from vambe_provider.delivery.model import Origin, Outcome
     from vambe_provider.delivery.options import DeliveryOptions
-    from vambe_provider.delivery.prepare import Preparer
+    from vambe_provider.delivery.person import Persons
+    from vambe_provider.delivery.rows.mapping import compile_ticket
+    from vambe_provider.delivery.rows.prepare import Preparer
 
     extra = {"phone_id": PHONE_ID, "rate": "none"}
     settings = ConnectionSettings.from_fields(host=job["server"], password=API_KEY, extra=extra)
+    persons = Persons()
     prepare = Preparer(
         compile_ticket(TEMPLATE),
         key_columns=["order_id"],
         namespace=NAMESPACE,
         settings=settings,
         resolve_stage=lambda stage: stage,
+        persons=persons,
     )
+    prepare.bind(columns())
     for row in rows(4):  # imports the models, and the phone library with its countries
-        prepare(row)
-    ledger = SqlLedger(sa.create_engine(job["ledger"]))
-    options = DeliveryOptions(run=RUN)
+        prepare(tuple(row.values()))
+    ledger = SqlLedger(sa.create_engine(job["ledger"]), persons)
+    options = DeliveryOptions(origin=Origin("benchmark", "send", "run"), account=ACCOUNT)
 
     def deliver() -> int:
         report = deliver_many(
-            rows(job["rows"]),
+            lambda: contextlib.nullcontext(Streamed(job["rows"])),
             prepare=prepare,
             ledger=ledger,
             settings=settings,
             options=options,
+            persons=persons,
             max_concurrency=job["workers"],
         )
         if report.verdict() is not None:
@@ -66,18 +71,38 @@ def engine(job: dict[str, Any]) -> Callable[[], int]:
     return deliver
 
 
+class Streamed:
+    """The rows as a cursor gives them: tuples, one by one."""
+
+    def __init__(self, count: int) -> None:
+        self.columns = columns()
+        self._count = count
+
+    @property
+    def values(self) -> Iterator[tuple[Any, ...]]:
+        return (tuple(row.values()) for row in rows(self._count))
+
+
+def columns() -> tuple[str, ...]:
+    """Return the columns of the rows."""
+    return tuple(next(iter(rows(1))))
+
+
 def remember(job: dict[str, Any]) -> Callable[[], int]:
     """Write rows into the ledger as opened by an earlier run, without the run; every ``skip``-th one is left out."""
     import sqlalchemy as sa
 
     from vambe_provider.delivery.key import ticket_key
-    from vambe_provider.delivery.ledger.schema import create_table, ledger
+    from vambe_provider.delivery.ledger.sql import SqlLedger
+    from vambe_provider.delivery.ledger.tables import ledger
     from vambe_provider.delivery.model import State
+    from vambe_provider.delivery.person import Persons
 
     engine = sa.create_engine(job["ledger"])
-    create_table(engine)
+    SqlLedger(engine, Persons())
     now = datetime.now(UTC).replace(tzinfo=None)
-    same: dict[str, Any] = {"state": State.OPENED.value, "run": "an earlier run", "fingerprint": "0" * 32}
+    same: dict[str, Any] = {"state": State.OPENED.value, "dag_run": "benchmark/an earlier run", "account": ACCOUNT}
+    same |= {"generation": 0, "opened": 0, "attempts": 1, "fingerprint": "0" * 32}
     same |= {"namespace": NAMESPACE, "created_at": now, "updated_at": now}
 
     def deliver() -> int:

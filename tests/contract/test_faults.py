@@ -16,7 +16,6 @@ from tests.contract.wire import Step, WireServer, drip, hang, raw, reply, reset
 from vambe_provider.api import OpenedTicket
 from vambe_provider.exceptions import (
     VambeAuthError,
-    VambeConfigError,
     VambeError,
     VambeMaybeSentError,
     VambeRateLimitError,
@@ -27,7 +26,7 @@ from vambe_provider.exceptions import (
 if TYPE_CHECKING:
     from tests.contract.conftest import Run
 
-NEST = json.dumps({"statusCode": 400, "message": ["stage_id must be a UUID"], "error": "Bad Request"})
+PAGE = "<html><head><title>Log in to the hotel</title></head></html>"
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
 
@@ -49,7 +48,12 @@ def body(value: Any) -> str:
     return json.dumps(value)
 
 
-MAYBE, READ, REFUSED, CONFIG = VambeMaybeSentError, VambeReadError, VambeRefusedError, VambeConfigError
+def nest(status: int, message: str | list[str] = "stage_id must be a UUID") -> str:
+    """Return an error in NestJS's form."""
+    return body({"statusCode": status, "message": message, "error": "x"})
+
+
+MAYBE, READ, REFUSED, AUTH = VambeMaybeSentError, VambeReadError, VambeRefusedError, VambeAuthError
 LIMIT = VambeRateLimitError
 LONG_AGO = "Wed, 21 Oct 2015 07:28:00 GMT"
 
@@ -64,13 +68,7 @@ CASES = [
     Case("more fields", reply(body({"aiContactId": "c", "status": "ok", "ticket": None})), None, READ),
     Case("204", raw(b"HTTP/1.1 204 No Content\r\n\r\n", close=False), MAYBE, READ, says="not JSON"),
     Case("empty 200", reply(), MAYBE, READ, says="not JSON"),
-    Case(
-        "HTML with 200",
-        reply("<html><title>Log in to the hotel</title></html>"),
-        MAYBE,
-        READ,
-        says="Log in to the hotel",
-    ),
+    Case("HTML with 200", reply(PAGE, Content_Type="text/html"), MAYBE, READ, says="60 bytes of text/html (not JSON)"),
     Case("half of a JSON text", reply(OPENED[:20]), MAYBE, READ, says="not JSON"),
     Case("no contact id", reply(body({"status": "ok"})), MAYBE, READ, says="aiContactId"),
     Case("null contact id", reply(body({"status": "ok", "aiContactId": None})), MAYBE, READ, says="aiContactId"),
@@ -98,45 +96,57 @@ CASES = [
     Case("over 1 MiB", reply(b'{"status":"ok","aiContactId":"c"}' + b" " * 1024 * 1024), MAYBE, READ, says="1 MiB"),
     Case("a zip bomb", reply(gzip.compress(b" " * 50_000_000), Content_Encoding="gzip"), MAYBE, READ, says="not JSON"),
     Case("broken gzip", reply(b"\x1f\x8bnonsense", Content_Encoding="gzip"), MAYBE, READ),
-    # Refusals: Vambe read it and said no.
-    Case("400", reply(NEST, status="400 Bad Request"), REFUSED, REFUSED, says="stage_id must be a UUID"),
-    Case("400, body cut", raw(b"HTTP/1.1 400 Bad\r\nContent-Length: 900\r\n\r\n{"), REFUSED, REFUSED),
-    Case("401", reply(status="401 Unauthorized"), VambeAuthError, VambeAuthError, says="API key"),
-    Case("403", reply(status="403 Forbidden"), VambeAuthError, VambeAuthError, says="API key"),
-    Case("404", reply(NEST, status="404 Not Found"), REFUSED, REFUSED, says="phone_id"),
-    Case("409", reply(status="409 Conflict"), REFUSED, REFUSED),
-    Case("413", reply(status="413 Too Large"), REFUSED, REFUSED, says="smaller"),
-    Case("422", reply(status="422 Unprocessable"), REFUSED, REFUSED),
-    Case("408", reply(status="408 Request Timeout"), MAYBE, READ),
-    Case("499", reply(status="499 Client Closed"), MAYBE, READ),
+    # Refusals: Vambe read it and said no, in its own form.
+    Case("400", reply(nest(400), status="400 Bad"), REFUSED, REFUSED, says="stage_id must be a UUID"),
+    Case("401", reply(nest(401, "Unauthorized"), status="401 No"), AUTH, AUTH, says="API key"),
+    Case("403", reply(nest(403, "Forbidden resource"), status="403 No"), AUTH, AUTH, says="API key"),
+    Case("404", reply(nest(404, "Phone id not found"), status="404 No"), REFUSED, REFUSED, says="phone_id"),
+    Case(
+        "404, wrong path", reply(nest(404, "Cannot POST /v2/api"), status="404 No"), REFUSED, REFUSED, says="base URL"
+    ),
+    Case("413", reply(nest(413, "request entity too large"), status="413 No"), REFUSED, REFUSED, says="smaller"),
+    Case("422", reply(nest(422), status="422 No"), REFUSED, REFUSED),
+    # Not in its form, or a status that does not say that nothing was done.
+    Case("400, body cut", raw(b"HTTP/1.1 400 Bad\r\nContent-Length: 900\r\n\r\n{"), MAYBE, READ, says="1 bytes"),
+    Case("400 of a page", reply(PAGE, status="400 Bad"), MAYBE, READ, says="Something between this machine and Vambe"),
+    Case("401 without a body", reply(status="401 Unauthorized"), MAYBE, READ),
+    Case(
+        "403 of a firewall",
+        reply(PAGE, status="403 Forbidden", Content_Type="text/html"),
+        MAYBE,
+        READ,
+        says="firewalls",
+    ),
+    Case("404 as text", reply("Cannot POST /api", status="404 Not Found", Content_Type="text/plain"), MAYBE, READ),
+    Case("400 that repeats 500", reply(nest(500), status="400 Bad"), MAYBE, READ),
+    *[
+        Case(f"{status}", reply(nest(status), status=f"{status} X"), MAYBE, READ, says="stage_id must be")
+        for status in (402, 405, 408, 409, 410, 415, 421, 423, 425, 431, 451, 460, 499)
+    ],
     # Turned away: safe to repeat.
     Case("429 with seconds", reply(status="429 Slow", Retry_After="0"), LIMIT, LIMIT, retry_after=0.0),
     Case("429 with a past date", reply(status="429 Slow", Retry_After=LONG_AGO), LIMIT, LIMIT, retry_after=0.0),
     Case("429 without a header", reply(status="429 Slow"), LIMIT, LIMIT),
     Case("429 with nonsense", reply(status="429 Slow", Retry_After="nan"), LIMIT, LIMIT),
     # Nobody can tell.
-    Case("500", reply(NEST, status="500 Internal Server Error"), MAYBE, READ),
-    Case(
-        "502 with a page",
-        reply("<html><head><title>502 Bad Gateway</title>", status="502 Bad Gateway"),
-        MAYBE,
-        READ,
-        says="502 Bad Gateway",
-    ),
+    Case("500", reply(nest(500), status="500 Internal Server Error"), MAYBE, READ, says="stage_id must be"),
+    Case("502 with a page", reply(PAGE, status="502 Bad Gateway"), MAYBE, READ, says="answered 502 with 60 bytes"),
     Case("503", reply(status="503 Unavailable", Retry_After="0"), MAYBE, READ, retry_after=0.0),
     Case("520", reply(status="520 Unknown"), MAYBE, READ),
     # Redirects are never followed.
     Case(
         "301",
         reply(status="301 Moved", Location="https://elsewhere.example/x?key=1"),
-        CONFIG,
-        CONFIG,
+        MAYBE,
+        READ,
         says="https://elsewhere.example,",
     ),
-    Case("307", reply(status="307 Temporary", Location="//["), CONFIG, CONFIG),
-    Case("308", reply(status="308 Permanent"), CONFIG, CONFIG),
-    Case("302", reply(status="302 Found", Location="/login"), MAYBE, CONFIG),
-    Case("303", reply(status="303 See Other", Location="/x"), MAYBE, CONFIG),
+    Case("307", reply(status="307 Temporary", Location="//["), MAYBE, READ, says="final address"),
+    Case("308", reply(status="308 Permanent"), MAYBE, READ),
+    Case("302", reply(status="302 Found", Location="/login"), MAYBE, READ),
+    Case("303", reply(status="303 See Other", Location="/x"), MAYBE, READ),
+    Case("101", raw(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n"), MAYBE, READ),
+    Case("600", reply(nest(600), status="600 What"), MAYBE, READ),
     # The connection breaks after the request.
     Case("closed without a reply", raw(b""), MAYBE, READ),
     Case("reset without a reply", reset(), MAYBE, READ),
@@ -230,7 +240,8 @@ DONE = [
     Case("a hotel's page", reply("<html><title>Log in</title></html>"), MAYBE),
     Case("failed", reply(body({"status": "error"})), MAYBE),
     Case("cut off", raw(HEAD + b"Content-Length: 70\r\n\r\n"), MAYBE, says="cut off"),
-    Case("400 without a body", reply(status="400 Bad Request"), REFUSED),
+    Case("400", reply(nest(400, "no active ticket"), status="400 Bad Request"), REFUSED),
+    Case("400 without a body", reply(status="400 Bad Request"), MAYBE),
     Case("503 without a body", reply(status="503 Unavailable"), MAYBE),
     Case("closed", raw(b""), MAYBE),
 ]
@@ -276,6 +287,13 @@ def test_a_server_that_ignores_the_page_is_not_read_for_ever(run: Run, wire: Wir
     (contacts,) = run(settings_for(wire), lambda client: client.list_contacts(days=1, page_size=2))
     assert [contact.id for contact in contacts] == ["a", "b"]
     assert len(wire.seen) == 2
+
+
+def test_a_list_is_read_no_further_than_asked(run: Run, wire: WireServer) -> None:
+    wire.steps = [reply(body([{"id": f"{page}{row}"} for row in "ab"])) for page in range(9)]
+    (contacts,) = run(settings_for(wire), lambda client: client.list_contacts(days=1, page_size=2, max_pages=3))
+    assert [contact.id for contact in contacts] == ["0a", "0b", "1a", "1b", "2a", "2b"]
+    assert [seen.target.partition("offset=")[2] for seen in wire.seen] == ["0", "2", "4"]
 
 
 def test_a_contact_that_moves_to_the_next_page_is_returned_once(run: Run, wire: WireServer) -> None:

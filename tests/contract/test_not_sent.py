@@ -17,8 +17,9 @@ import pytest
 import trustme
 
 from tests.contract.given import OPENED, TICKET, settings_for
-from tests.contract.wire import WireServer, closed_port, raw, reply, running_wire
+from tests.contract.wire import WireServer, closed_port, hang, raw, reply, reset, running_wire
 from vambe_provider.api import AsyncVambeClient, ConnectionSettings, OpenedTicket
+from vambe_provider.api.environment import CA_VARIABLES
 from vambe_provider.exceptions import VambeConfigError, VambeMaybeSentError, VambeNotSentError
 
 if TYPE_CHECKING:
@@ -114,6 +115,58 @@ def test_no_free_connection_is_not_sent(wire: WireServer) -> None:
     kinds = {type(result) for result in asyncio.run(main())}
     assert kinds == {VambeMaybeSentError, VambeNotSentError}
     assert len(wire.seen) == 1
+
+
+TUNNELS = {
+    "refused with a page": raw(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 6\r\n\r\n<html>"),
+    "needs a password": raw(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n"),
+    "bad gateway": raw(b"HTTP/1.1 502 Bad Gateway\r\n\r\n"),
+    "closed": raw(b""),
+    "reset": reset(),
+    "not HTTP": raw(b"SSH-2.0-OpenSSH_9.2\r\n\r\n"),
+    "silent": hang(),
+    "opened, and then no TLS": raw(b"HTTP/1.1 200 Connection established\r\n\r\nHTTP/1.1 400 Bad Request\r\n\r\n"),
+}
+
+
+@pytest.mark.parametrize("name", TUNNELS)
+def test_whatever_a_proxy_does_before_the_tunnel_stands_nothing_was_sent(
+    name: str, run: Run, wire: WireServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", wire.url.replace("//", "//somebody:hush@"))
+    wire.steps = [TUNNELS[name]]
+    settings = ConnectionSettings(api_key="k", base_url="https://vambe.invalid", phone_id="qr-main", timeout=1)
+    (error,) = run(settings, lambda client: client.open_ticket(TICKET))
+    assert (type(error), error.sent) == (VambeNotSentError, "no"), error
+    assert "hush" not in str(error)
+    assert [seen.method for seen in wire.seen] == ["CONNECT"]
+    assert wire.seen[0].headers["proxy-authorization"].startswith("Basic ")
+
+
+@pytest.mark.parametrize(
+    "proxy",
+    ["http://user:hush@proxy:port", "http://[::1", "http://user:hush@", f"http://{'a' * 64}.example", "ftp://x"],
+)
+def test_a_proxy_that_cannot_be_one_is_named_at_once(proxy: str, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    with pytest.raises(VambeConfigError, match=r"names a proxy for vambe\.invalid that") as caught:
+        run(settings_of("https://vambe.invalid"))
+    assert "hush" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", CA_VARIABLES)
+def test_certificates_that_are_missing_or_broken_are_named_and_nothing_is_sent(
+    name: str, run: Run, wire: WireServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for other in CA_VARIABLES:
+        monkeypatch.delenv(other, raising=False)
+    (tmp_path / "broken.pem").write_text("nothing that a certificate could be")
+    for place in ("missing.pem", "broken.pem"):
+        monkeypatch.setenv(name, str(tmp_path / place))
+        (error,) = run(settings_for(wire), lambda client: client.open_ticket(TICKET))
+        assert (type(error), error.sent) == (VambeConfigError, "no")
+        assert f"The environment variable {name} names certificates that cannot be read" in str(error)
+    assert wire.seen == []
 
 
 def test_proxy_of_the_environment_is_used_for_a_remote_host(

@@ -157,3 +157,29 @@ def drip(data: bytes) -> Step:
             await asyncio.sleep(0.02)
 
     return step
+
+
+def forever(data: bytes) -> Step:
+    """Send the same bytes again and again, a few dozen times a second."""
+
+    async def step(writer: Writer) -> None:
+        while not writer.is_closing():
+            writer.write(data)
+            await writer.drain()
+            await asyncio.sleep(0.02)
+
+    return step
+
+
+def again(data: bytes, *, asked: threading.Event, done: threading.Event) -> Step:
+    """Answer with bytes, and send them once more when asked, without a request."""
+
+    async def step(writer: Writer) -> None:
+        writer.write(data)
+        await writer.drain()
+        await asyncio.get_running_loop().run_in_executor(None, asked.wait, 30)
+        writer.write(data)
+        await writer.drain()
+        done.set()
+
+    return step

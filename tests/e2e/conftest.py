@@ -19,7 +19,9 @@ from local_airflow import (
     ask,
     environment,
     free_port,
+    log_in,
     migrate,
+    people_environment,
     processes,
     server_environment,
     start_sandbox,
@@ -116,7 +118,8 @@ def standalone(tmp_path_factory: pytest.TempPathFactory, dags_folder: Path) -> I
         env = environment(folder / "home", sandbox_url=sandbox, warehouse=warehouse)
         assert migrate(children, env=env, log=log).wait() == 0, log.read_text()
         env |= server_environment(free_port()) | {"AIRFLOW__CORE__DAGS_FOLDER": str(dags_folder)}
+        env |= people_environment(folder / "home")
         start_standalone(children, env=env, log=log)
         url = env["AIRFLOW__API__BASE_URL"]
-        token = ask(f"{url}/auth/token")["access_token"]
+        token = log_in(url, "admin")
         yield Standalone(url, sandbox, log, warehouse, planted, env, token)

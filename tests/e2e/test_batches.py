@@ -19,7 +19,7 @@ from local_airflow import (
     start_standalone,
 )
 
-from tests.e2e.batch_airflow import DAGS, TASK, RealAirflow, make_orders, rows_of
+from tests.e2e.batch_airflow import DAGS, DONE, TASK, RealAirflow, make_orders, rows_of
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -56,6 +56,7 @@ def airflow(folder: Path, warehouse: sa.engine.Engine) -> Iterator[RealAirflow]:
             "AIRFLOW__CORE__DAGS_FOLDER": str(DAGS),
             # How soon a task learns that it was stopped.
             "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
+            "VAMBE_TEST_PEOPLE": str(folder / "people.json"),
         }
         start_standalone(children, env=env, log=log)
         url = env["AIRFLOW__API__BASE_URL"]
@@ -103,6 +104,36 @@ def test_a_task_that_is_cleared_while_it_runs_goes_on_where_it_was(airflow: Real
     [task] = airflow.tasks(run)
     assert task["try_number"] == 2
     assert airflow.orders() - before == dict.fromkeys(range(ROWS), 1)
+
+
+def test_a_mapped_list_that_changes_and_is_cleared_messages_each_person_once(
+    airflow: RealAirflow, folder: Path
+) -> None:
+    """The default key holds the person and not the position; a cleared run that resends does it once."""
+
+    def mapped() -> dict[str, int]:
+        tickets = ask(f"{airflow.sandbox}/__sandbox__/tickets?limit=1000000")
+        names = [ticket["contact_name"] for ticket in tickets if str(ticket["contact_name"]).startswith("Mapped")]
+        return {name: names.count(name) for name in names}
+
+    def clear(run: str) -> None:
+        dag_id, run_id = run.split("/")[2::2]
+        order = {"dry_run": False, "dag_run_id": run_id, "only_failed": False}
+        airflow.api(f"/dags/{dag_id}/clearTaskInstances", order)
+        airflow.wait_for(lambda: airflow.api(run)["state"] not in DONE)
+        assert airflow.state_in_the_end(run) == "success"
+
+    (folder / "people.json").write_text("[1, 2]")
+    first = airflow.start("mapped_people")
+    assert airflow.state_in_the_end(first) == "success"
+    (folder / "people.json").write_text("[3, 1, 2]")
+    clear(first)
+    assert mapped() == {"Mapped 1": 1, "Mapped 2": 1, "Mapped 3": 1}
+
+    again = airflow.start("mapped_people", resend="true")
+    assert airflow.state_in_the_end(again) == "success"
+    clear(again)
+    assert mapped() == {"Mapped 1": 2, "Mapped 2": 2, "Mapped 3": 2}
 
 
 def test_a_slow_task_leaves_its_worker_slot(airflow: RealAirflow) -> None:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
+import urllib.error
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
-from local_airflow import ask
+from local_airflow import PEOPLE, ask, log_in
+
+from tests.support.browser import chromium, require_browser
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
@@ -20,23 +20,10 @@ if TYPE_CHECKING:
     from tests.e2e.conftest import Standalone
 
 pytestmark = [pytest.mark.e2e, pytest.mark.browser]
-
-# An installed one: nothing is downloaded for a test.
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-MISSING = [name for name, found in (("Chromium", CHROMIUM), ("playwright", find_spec("playwright"))) if not found]
-REQUIRE = "VAMBE_TEST_REQUIRE_BROWSER"
-if MISSING and os.environ.get(REQUIRE) == "1":
-    pytest.fail(f"{MISSING[0]} is not installed; {REQUIRE}=1 demands it", pytrace=False)
-if MISSING:
-    pytest.skip(f"needs {MISSING[0]}", allow_module_level=True)
+require_browser()
 
 CONNECTION = "typed_in"
 APP_URL = "https://app.example.com"
-# Nothing that Chromium does on its own behalf.
-QUIET = [
-    *("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--disable-sync"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-default-apps"),
-]
 
 
 @pytest.fixture(scope="module")
@@ -46,18 +33,12 @@ def dags_folder() -> Path:
 
 @pytest.fixture(scope="module")
 def page(standalone: Standalone) -> Iterator[Page]:
-    """Return a page of a browser, on Airflow's start page."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as tools:
-        browser = tools.chromium.launch(executable_path=CHROMIUM, args=QUIET)
-        try:
-            page = browser.new_page(viewport={"width": 1400, "height": 1200}, locale="en-US")
-            page.set_default_timeout(30_000)
-            page.goto(standalone.url)
-            yield page
-        finally:
-            browser.close()
+    """Return a page of a browser, on Airflow's start page, where an administrator has logged in."""
+    with chromium() as browser:
+        page = browser.new_page(viewport={"width": 1400, "height": 1200}, locale="en-US")
+        page.set_default_timeout(30_000)
+        log_in_by_hand(page, standalone, "admin")
+        yield page
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +101,11 @@ def test_a_connection_is_typed_into_the_form(connection: dict[str, Any]) -> None
     assert json.loads(connection["extra"]) == {
         "phone_id": "qr-second",
         "channel": "web-whatsapp",
+        "account": None,
         "default_region": "CL",
+        "allowed_countries": None,
+        "repair": None,
+        "contact_policy": None,
         "timeout": 12,
         "rate": "none",
         "rate_store": None,
@@ -170,6 +155,29 @@ def test_a_click_leads_from_the_task_to_the_conversation(
     }
     # Airflow only shows what the task has left: nobody asks Vambe in order to draw the link.
     assert _requests(standalone) == asked
+
+
+def test_a_viewer_sees_the_dag_and_cannot_start_it(page: Page, run: str, standalone: Standalone) -> None:
+    token = log_in(standalone.url, "viewer")
+    assert "conversation" in {dag["dag_id"] for dag in ask(f"{standalone.url}/api/v2/dags", token=token)["dags"]}
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        ask(f"{standalone.url}/api/v2/dags/conversation/dagRuns", {"logical_date": None}, token=token)
+    browser = page.context.browser
+    assert browser is not None
+    viewer = browser.new_page(locale="en-US")
+    log_in_by_hand(viewer, standalone, "viewer")
+    viewer.goto(f"{standalone.url}/dags/conversation/runs/{quote(run)}")
+    viewer.get_by_text("ask_each").first.wait_for()
+    viewer.close()
+
+
+def log_in_by_hand(page: Page, standalone: Standalone, name: str) -> None:
+    """Type a name and a password into Airflow's login page."""
+    page.goto(standalone.url)
+    page.get_by_label("Username").fill(name)
+    page.get_by_label("Password").fill(PEOPLE[name])
+    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("button", name="Browse").wait_for()
 
 
 def _field(form: Locator, label: str, role: Any = "textbox") -> Locator:

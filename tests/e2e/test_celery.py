@@ -33,8 +33,8 @@ def test_a_worker_that_is_killed_while_it_posts_neither_loses_nor_doubles_a_row(
             dying = {task["map_index"] for task in airflow.tasks_of(victim, run)}
             kill(victim.pid)
             assert airflow.ticket_count() < ROWS
-            sending = rows_of(engine, "SELECT run FROM vambe_ticket_ledger WHERE state = 'sending'")
-            torn = [name for (name,) in sending if int(name.rpartition("/")[2]) in dying]
+            sending = rows_of(engine, "SELECT map_index FROM vambe_ticket_attempts WHERE in_flight IS NOT NULL")
+            torn = [index for (index,) in sending if index in dying]
             assert torn, "nothing was on its way when the worker died"
 
             assert airflow.state_in_the_end(run) == "success", f"the logs are in {airflow.folder}"

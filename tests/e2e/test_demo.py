@@ -1,4 +1,4 @@
-"""``make demo`` and ``make ui`` as a person runs them."""
+"""``make demo`` as a person runs it, and how it and ``make ui`` end."""
 
 from __future__ import annotations
 
@@ -13,6 +13,10 @@ import pytest
 pytestmark = pytest.mark.e2e
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+sys.path.insert(0, str(SCRIPTS))
+
+import ui  # noqa: E402
+from local_airflow import processes  # noqa: E402
 
 
 def start(script: str, *arguments: str) -> subprocess.Popen[str]:
@@ -71,3 +75,25 @@ def test_the_demo_does_not_empty_a_folder_of_somebody_else(tmp_path: Path) -> No
     demo.communicate(timeout=60)
     assert demo.returncode == 1
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
+
+
+STUBBORN = """
+import signal
+for number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, signal.SIG_IGN)
+print("ready", flush=True)
+signal.pause()
+"""
+
+
+def test_what_does_not_want_to_end_is_killed(tmp_path: Path) -> None:
+    """Parts of Airflow sometimes outlive a signal; Ctrl-C of ``make ui`` ends within five seconds all the same."""
+    with processes(patience=0.3) as children:
+        started = [
+            children.start([sys.executable, "-c", STUBBORN], env={}, log=tmp_path / "log", pipe=True) for _ in range(2)
+        ]
+        for process in started:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+    assert [process.returncode for process in started] == [-signal.SIGKILL] * 2
+    assert ui.PATIENCE * 4 / 3 < 5

@@ -10,8 +10,8 @@ import pytest
 import sqlalchemy as sa
 
 from tests.faults.worker import Job, main
-from tests.support.delivery import RUN, STAGE, Background, Deliveries, connected, rows, sql_ledger
-from vambe_provider.delivery import engine
+from tests.support.delivery import ORIGIN, STAGE, Background, Deliveries, connected, rows, sql_ledger
+from vambe_provider.delivery.batch import loop
 from vambe_provider.delivery.model import Outcome
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def test_batch_while_tickets_are_on_their_way(deliveries: Deliveries) -> None:
 def test_batch_whose_sessions_end_again_and_again(deliveries: Deliveries, monkeypatch: pytest.MonkeyPatch) -> None:
     if deliveries.url.startswith("sqlite"):
         pytest.skip("SQLite has no sessions")
-    monkeypatch.setattr(engine, "TURN", 0.0)
+    monkeypatch.setattr(loop, "TURN", 0.0)
     deliveries.sandbox.configure(latency_ms=20.0)
     run = Background(lambda: deliveries.many(rows(60), max_concurrency=2))
     for count in range(5, 60, 5):
@@ -105,11 +105,13 @@ def test_two_processes_on_the_same_rows(deliveries: Deliveries, same_run: bool) 
         api_key=sandbox.api_key,
         stage=sandbox.stage_id(STAGE),
         namespace="tests.delivery",
-        run=RUN,
+        run=ORIGIN.run,
         rows=tuple(rows(80)),
         timeout=5.0,
     )
-    other = Job(**{**{name: getattr(job, name) for name in Job.__dataclass_fields__}, "run": RUN if same_run else "b"})
+    other = Job(
+        **{**{name: getattr(job, name) for name in Job.__dataclass_fields__}, "run": ORIGIN.run if same_run else "b"}
+    )
     context = multiprocessing.get_context("forkserver")
     workers = [context.Process(target=main, args=(each,), daemon=True) for each in (job, other)]
     for worker in workers:

@@ -10,10 +10,10 @@ from typing import Any
 
 # Some are only imported so that the server that forks the workers has them, and no worker has to do it.
 import vambe_provider.api.client
-import vambe_provider.contact_policy.phone  # noqa: F401
-from tests.support.delivery import options, preparer, sql_ledger
+import vambe_provider.contact_policy.reading  # noqa: F401
+from tests.support.delivery import PERSONS, opened, options, preparer, sql_ledger
 from vambe_provider.api import ConnectionSettings
-from vambe_provider.delivery.engine import deliver_many
+from vambe_provider.delivery.batch.loop import deliver_many
 
 
 @dataclass(frozen=True)
@@ -51,11 +51,12 @@ def work(job: Job) -> dict[str, Any]:
     )
     with sql_ledger(job.ledger) as ledger:
         report = deliver_many(
-            job.rows,
+            opened(job.rows),
             prepare=preparer(settings, lambda name: job.stage, namespace=job.namespace),
             ledger=ledger,
             settings=settings,
             options=options(run=job.run, lease=job.lease, polls=(0.05, 0.2)),
+            persons=PERSONS,
             max_concurrency=job.concurrency,
             stop=stop,
         )

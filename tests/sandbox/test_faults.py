@@ -51,7 +51,9 @@ def test_a_dropped_connection(api: Api, sandbox: Sandbox, mode: str, when: str, 
 def _connect(sandbox: Sandbox) -> socket.socket:
     host, port = sandbox.url.removeprefix("http://").split(":")
     connection = socket.create_connection((host, int(port)), timeout=10)
-    connection.sendall(f"GET /api/public/pipeline HTTP/1.1\r\nHost: x\r\nx-api-key: {sandbox.api_key}\r\n\r\n".encode())
+    connection.sendall(
+        f"GET /api/public/pipeline HTTP/1.1\r\nHost: localhost\r\nx-api-key: {sandbox.api_key}\r\n\r\n".encode()
+    )
     return connection
 
 
@@ -104,7 +106,8 @@ def test_a_client_that_hangs_up_during_the_latency_has_opened_a_ticket(api: Api,
 
 
 def test_half_a_request_has_no_effect(sandbox: Sandbox) -> None:
-    head = f"POST /api/public/ticket/open/web-whatsapp/qr-main HTTP/1.1\r\nHost: x\r\nx-api-key: {sandbox.api_key}\r\n"
+    path = "/api/public/ticket/open/web-whatsapp/qr-main"
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nx-api-key: {sandbox.api_key}\r\n"
     host, port = sandbox.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=10) as connection:
         connection.sendall(f'{head}Content-Type: application/json\r\nContent-Length: 500\r\n\r\n{{"to_'.encode())

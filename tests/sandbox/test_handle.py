@@ -226,3 +226,10 @@ def test_an_unknown_name_of_the_package_is_an_attribute_error() -> None:
 
     with pytest.raises(AttributeError, match="nothing_like_it"):
         package.nothing_like_it  # noqa: B018
+
+
+def test_it_hands_out_a_connection_that_airflow_understands(sandbox: Sandbox) -> None:
+    connection = json.loads(sandbox.airflow_connection(rate="10/minute"))
+    assert connection["conn_type"] == "vambe"
+    assert (connection["host"], connection["password"]) == (sandbox.url, sandbox.api_key)
+    assert connection["extra"] == {"phone_id": "qr-main", "rate": "10/minute"}

@@ -203,6 +203,15 @@ def test_an_active_ticket_can_be_moved_instead(api: Api, sandbox: Sandbox) -> No
     assert api.bodies(contact) == ["Hola", "again"]
 
 
+def test_an_active_ticket_can_stay_as_it_is_while_the_message_is_sent(api: Api, sandbox: Sandbox) -> None:
+    sandbox.configure(existing_ticket="keep")
+    contact = api.opened(ticket_metadata={"a": "1"})
+    api.opened(ticket_metadata={"b": "2"}, stage_id=LATE, message={"content": "again", "ai_generated": False})
+    (ticket,) = sandbox.tickets()
+    assert (ticket["stage_id"], ticket["ticket_metadata"]) == (NEW, {"a": "1"})
+    assert api.bodies(contact) == ["Hola", "again"]
+
+
 def test_an_active_ticket_can_make_the_request_do_nothing(api: Api, sandbox: Sandbox) -> None:
     sandbox.configure(existing_ticket="ignore")
     contact = api.opened()

@@ -95,7 +95,9 @@ def test_nothing_personal_is_printed() -> None:
             with pytest.raises(httpx.ReadTimeout):
                 http.post("/api/public/ticket/open/web-whatsapp/qr-main", json={"to_phone_number": "1"}, timeout=0.1)
         with socket.create_connection((url[7:].split(":")[0], int(url.rpartition(":")[2]))) as connection:
-            connection.sendall(b"POST /api/public/ticket/metadata HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{")
+            connection.sendall(
+                b"POST /api/public/ticket/metadata HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{"
+            )
         running.send_signal(signal.SIGTERM)
         output, errors = running.communicate(timeout=30)
     assert (output, errors) == ("", "")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -91,6 +93,67 @@ def test_ticket_metadata_can_show_after_some_reads(api: Api, sandbox: Sandbox) -
     contact = api.opened(ticket_metadata={"n": "1"})
     seen = [api.info(contact).json()["active_ticket"].get("metadata") for _ in range(3)]
     assert seen == [None, None, {"n": "1"}]
+
+
+def test_a_moved_ticket_shows_its_old_metadata_until_the_new_ones_show(api: Api, sandbox: Sandbox) -> None:
+    sandbox.configure(existing_ticket="move", metadata_visible="late", metadata_after_reads=1)
+    contact = api.opened(ticket_metadata={"n": "1"})
+    seen = [api.info(contact).json()["active_ticket"].get("metadata") for _ in range(2)]
+    api.opened(ticket_metadata={"n": "2"})
+    seen += [api.info(contact).json()["active_ticket"].get("metadata") for _ in range(2)]
+    assert seen == [None, {"n": "1"}, {"n": "1"}, {"n": "2"}]
+
+
+@pytest.mark.parametrize(
+    ("form", "shown"),
+    [
+        ("national", "912345678"),
+        ("extension", "+56912345678 ext. 12"),
+        ("jid", "56912345678@s.whatsapp.net"),
+        ("masked", "+56******678"),
+        ("none", None),
+    ],
+)
+def test_a_number_can_have_forms_that_cannot_be_compared(
+    api: Api, sandbox: Sandbox, form: str, shown: str | None
+) -> None:
+    contact = api.opened()
+    sandbox.configure(phone_form=form)
+    assert api.info(contact).json()["phone"] == shown
+    assert api.found(phone="12345678") == [contact]
+
+
+def test_an_id_of_whatsapp_does_not_show_the_number(api: Api, sandbox: Sandbox) -> None:
+    contact = api.opened()
+    sandbox.configure(phone_form="lid")
+    shown = api.info(contact).json()["phone"]
+    assert (shown.endswith("@lid"), "12345678" in shown) == (True, False)
+
+
+def test_the_search_can_find_new_contacts_late(api: Api, sandbox: Sandbox) -> None:
+    sandbox.configure(search_after_seconds=60.0)
+    contact = api.opened()
+    assert api.found(phone="12345678") == []
+    assert api.listed(days=1) == [contact]
+    sandbox.configure(clock_skew_seconds=61.0)
+    assert api.found(phone="12345678") == [contact]
+
+
+def test_the_list_can_ignore_or_refuse_custom_fields(api: Api, sandbox: Sandbox) -> None:
+    contact = api.opened(ticket_metadata={"n": "1"})
+    query = {"days": 1, "custom_field_key": "n", "custom_field_value": "2"}
+    assert api.listed(**query) == []
+    sandbox.configure(custom_field_filter="ignored")
+    assert api.listed(**query) == [contact]
+    sandbox.configure(custom_field_filter="refused")
+    assert api.contacts(**query).status_code == 400
+
+
+def test_time_stamps_can_be_ahead_of_the_clock(api: Api, sandbox: Sandbox) -> None:
+    sandbox.configure(stamp_skew_seconds=7200.0)
+    info = api.info(api.opened())
+    ahead = datetime.fromisoformat(info.json()["created_at"]) - parsedate_to_datetime(info.headers["date"])
+    assert ahead.total_seconds() == pytest.approx(7200.0, abs=30)
 
 
 def test_ticket_metadata_can_show_after_some_time(api: Api, sandbox: Sandbox) -> None:

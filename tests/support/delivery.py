@@ -2,33 +2,40 @@
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from tests.support.databases import connected as connected
+from tests.support.threads import Background as Background
 from vambe_provider.api import ConnectionSettings
-from vambe_provider.delivery.engine import deliver_many
+from vambe_provider.delivery.batch.loop import deliver_many
+from vambe_provider.delivery.batch.source import ListedRows, OpenRows, Rows, Values
 from vambe_provider.delivery.key import METADATA_KEY
 from vambe_provider.delivery.ledger.sql import SqlLedger
-from vambe_provider.delivery.mapping import compile_ticket
-from vambe_provider.delivery.model import Claim, Result, Unsendable, Verdict, Work
+from vambe_provider.delivery.model import Claim, Origin, Result, Unsendable, Verdict, Work
 from vambe_provider.delivery.one import deliver_one
 from vambe_provider.delivery.options import DeliveryOptions
-from vambe_provider.delivery.prepare import Preparer
+from vambe_provider.delivery.person import Persons
+from vambe_provider.delivery.rows.mapping import compile_ticket
+from vambe_provider.delivery.rows.prepare import Preparer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from vambe_provider.delivery.batch.report import Report
     from vambe_provider.delivery.ledger import Ledger
-    from vambe_provider.delivery.report import Report
     from vambe_provider.sandbox import Sandbox
 
-RUN = "nightly/open/2026-11-22/-1"
+ORIGIN = Origin("nightly", "open", "2026-11-22")
+ACCOUNT = "vambe.test"
+PERSON_SECRET = "a secret of the tests"
+PERSONS = Persons(PERSON_SECRET)
 NAMESPACE = "tests.delivery"
 STAGE = "Support / New"
 TICKET: dict[str, Any] = {
@@ -50,13 +57,25 @@ def rows(count: int, *, start: int = 1) -> list[dict[str, Any]]:
 
 
 def options(**changes: Any) -> DeliveryOptions:
-    """Return options whose waits are short; the rest is as users have it."""
-    given: dict[str, Any] = {"run": RUN, "polls": (0.01, 0.02, 0.05), "retry_budget": 5.0, **changes}
+    """Return options whose waits are short; the rest is as users have it.
+
+    :param run: another Dag run of the same task.
+    """
+    run = changes.pop("run", None)
+    if run is not None:
+        changes["origin"] = replace(ORIGIN, run=run)
+    given: dict[str, Any] = {
+        "origin": ORIGIN,
+        "account": ACCOUNT,
+        "polls": (0.01, 0.02, 0.05),
+        "retry_budget": 30.0,
+        **changes,
+    }
     return DeliveryOptions(**given)
 
 
 def settings(sandbox: Sandbox, **changes: Any) -> ConnectionSettings:
-    made = ConnectionSettings(api_key=sandbox.api_key, base_url=sandbox.url, phone_id="qr-main", rate=None, timeout=5.0)
+    made = ConnectionSettings(api_key=sandbox.api_key, base_url=sandbox.url, phone_id="qr-main", rate=None, timeout=2.0)
     return replace(made, **changes)
 
 
@@ -75,8 +94,43 @@ def preparer(
         namespace=namespace,
         settings=connection,
         resolve_stage=resolve_stage,
+        persons=PERSONS,
         **more,
     )
+
+
+def made_of(prepare: Preparer, data: Mapping[str, Any]) -> Work | Unsendable:
+    """Return what becomes of one row before it is sent."""
+    prepare.bind(tuple(data))
+    return prepare(tuple(data.values()))
+
+
+def opened(data: Iterable[Mapping[str, Any]] | OpenRows) -> OpenRows:
+    """Return what opens these rows, read one by one as a cursor does."""
+    if callable(data):
+        return data
+
+    @contextmanager
+    def open_rows() -> Iterator[Rows]:
+        yield ListedRows(list(data)) if isinstance(data, (list, tuple)) else StreamedRows(iter(data))
+
+    return open_rows
+
+
+class StreamedRows:
+    """Rows of an iterator of dicts, all with the columns of the first one."""
+
+    def __init__(self, rows: Iterator[Mapping[str, Any]]) -> None:
+        first = next(rows, None)
+        self.columns: tuple[str, ...] = tuple(first or ())
+        self._first, self._rows = first, rows
+
+    @property
+    def values(self) -> Iterator[Values]:
+        if self._first is not None:
+            yield tuple(self._first.values())
+            for data in self._rows:
+                yield tuple(data[name] for name in self.columns)
 
 
 class Deliveries:
@@ -93,27 +147,32 @@ class Deliveries:
         return preparer(self.settings, self.sandbox.stage_id, ticket, **more)
 
     def work(self, data: Mapping[str, Any] | int, ticket: Any = None, **more: Any) -> Work:
-        made = self.prepare(ticket, **more)(row(data) if isinstance(data, int) else data)
+        made = self.made(row(data) if isinstance(data, int) else data, ticket, **more)
         assert isinstance(made, Work), made
         return made
 
+    def made(self, data: Mapping[str, Any], ticket: Any = None, **more: Any) -> Work | Unsendable:
+        """Return what becomes of one row before it is sent."""
+        return made_of(self.prepare(ticket, **more), data)
+
     def many(
         self,
-        data: Iterable[Mapping[str, Any]],
+        data: Iterable[Mapping[str, Any]] | OpenRows,
         *,
         ticket: Any = None,
-        prepare: Callable[[Any], Work | Unsendable | None] | None = None,
+        prepare: Preparer | None = None,
         ledger: Ledger | None = None,
         opts: DeliveryOptions | None = None,
         **more: Any,
     ) -> Report:
         with self._ledger(ledger) as used:
             return deliver_many(
-                data,
+                opened(data),
                 prepare=prepare or self.prepare(ticket),
                 ledger=used,
                 settings=more.pop("settings", self.settings),
                 options=opts or options(),
+                persons=PERSONS,
                 log=self.log.append,
                 **more,
             )
@@ -132,6 +191,8 @@ class Deliveries:
                 ledger=used,
                 settings=more.pop("settings", self.settings),
                 options=opts or options(),
+                persons=PERSONS,
+                log=self.log.append,
                 **more,
             )
 
@@ -168,9 +229,21 @@ class Deliveries:
             found = connection.execute(sa.text("SELECT * FROM vambe_ticket_ledger")).mappings()
             return [dict(item) for item in found]
 
+    def attempts(self) -> list[dict[str, Any]]:
+        """Return all attempts, in the order of their times."""
+        with connected(self.url) as connection:
+            query = sa.text("SELECT * FROM vambe_ticket_attempts ORDER BY started_at, ticket_key, number")
+            return [dict(item) for item in connection.execute(query).mappings()]
+
     def change(self, **values: Any) -> None:
-        """Set columns of all rows of the ledger, as time or another program could have done."""
+        """Set columns of all tickets' rows, as time or another program could have done.
+
+        A lease that is over is over for the attempts too.
+        """
         change_ledger(self.url, **values)
+        if "lease_until" in values:
+            over = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
+            change_ledger(self.url, "vambe_ticket_attempts", lease_until=over)
 
     def posts(self) -> int:
         return len(self.sandbox.requests("open_ticket"))
@@ -178,7 +251,7 @@ class Deliveries:
 
 @contextmanager
 def sql_ledger(url: str) -> Iterator[SqlLedger]:
-    ledger = SqlLedger(sa.create_engine(url))
+    ledger = SqlLedger(sa.create_engine(url), PERSONS, conn_id="warehouse")
     try:
         yield ledger
     finally:
@@ -192,18 +265,10 @@ def ledger_rows(url: str) -> dict[str, dict[str, Any]]:
         return {item["key_text"]: dict(item) for item in found}
 
 
-def change_ledger(url: str, **values: Any) -> None:
+def change_ledger(url: str, table: str = "vambe_ticket_ledger", **values: Any) -> None:
     sets = ", ".join(f"{name} = :{name}" for name in values)
     with connected(url) as connection:
-        connection.execute(sa.text(f"UPDATE vambe_ticket_ledger SET {sets}"), values)
-
-
-@contextmanager
-def connected(url: str) -> Iterator[sa.engine.Connection]:
-    """Return a connection that is no part of any ledger; what is done with it is committed at the end."""
-    engine = sa.create_engine(url, poolclass=sa.pool.NullPool)
-    with engine.begin() as connection:
-        yield connection
+        connection.execute(sa.text(f"UPDATE {table} SET {sets}"), values)
 
 
 class DictStore:
@@ -228,27 +293,3 @@ def claim_of(ledger: Ledger, work: Work, opts: DeliveryOptions | None = None, *,
 def sendable(claim: Claim) -> Claim:
     assert claim.verdict in (Verdict.SEND, Verdict.CHECK), claim.verdict
     return claim
-
-
-class Background:
-    """A function in a thread; its result or its error comes out of :meth:`result`."""
-
-    def __init__(self, function: Callable[[], Any]) -> None:
-        self._outcome: list[Any] = []
-        self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, args=(function,), daemon=True)
-        self._thread.start()
-
-    def _run(self, function: Callable[[], Any]) -> None:
-        try:
-            self._outcome.append(function())
-        except BaseException as error:
-            self._error = error
-
-    def result(self, timeout: float = 60.0) -> Any:
-        self._thread.join(timeout)
-        if self._thread.is_alive():
-            raise TimeoutError("the thread did not come to its end")
-        if self._error is not None:
-            raise self._error
-        return self._outcome[0]

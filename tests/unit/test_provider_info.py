@@ -11,6 +11,7 @@ import pytest
 from packaging.utils import canonicalize_name
 
 from vambe_provider.api.settings import EXTRA_FIELDS, ConnectionSettings
+from vambe_provider.delivery.model import Origin
 from vambe_provider.delivery.options import DeliveryOptions
 from vambe_provider.provider_info import get_provider_info
 
@@ -61,7 +62,7 @@ def test_each_option_is_documented_and_its_default_is_that_of_the_delivery() -> 
     options = get_provider_info()["config"]["vambe"]["options"]
     for option in options.values():
         assert set(option) >= {"description", "version_added", "type", "example", "default"}
-    built_in = DeliveryOptions(run="r")
+    built_in = DeliveryOptions(origin=Origin("d", "t", "r"), account="a")
     assert float(options["lease"]["default"]) == built_in.lease
     assert float(options["retry_budget"]["default"]) == built_in.retry_budget
     assert tuple(float(part) for part in options["reconcile_polls"]["default"].split(",")) == built_in.polls

@@ -52,7 +52,7 @@ def parse_rate(text: str | None, *, field: str = "rate") -> Rate | None:
     unit = _ALIASES.get(match[3], match[3]) if match else ""
     if match is None or unit not in UNIT_SECONDS or int(match[1]) < 1 or int(match[2] or 1) < 1:
         raise VambeConfigError(
-            f"{field}: {text[:40]!r} is not a rate",
+            f"{field}: not a rate",
             fix="Write it as 10/minute (second, minute, hour or day), as 1/6 seconds, or as none for no limit.",
         )
     return Rate(count=int(match[1]), seconds=int(match[2] or 1) * UNIT_SECONDS[unit])

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import html
-import json
+import base64
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
+from urllib.parse import unquote
 
 MAX_SAID = 500
-# How much of a reply is looked at: enough for any error, little enough to be cheap.
+# How much of a text is looked at: enough for any error, little enough to be cheap.
 _MAX_READ = 4000
 
-_TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
-_TAG = re.compile(r"<(script|style)\b.*?</\1\s*>|<[^>]+>", re.IGNORECASE | re.DOTALL)
 _EMAIL = re.compile(r"[^\s\"'<>(),;:]+@[^\s\"'<>(),;:]+")
 # Ids and times are the useful part of an error, and would look like phone numbers.
 _NUMBER = re.compile(
-    r"(?P<keep>\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b|\b\d{4}-\d\d-\d\d(?:[T ][\d:.]+)?)"
-    r"|\+?\d(?:[\s().\-/]*\d){7,}",
+    r"(?P<keep>\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b|\b\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?)?)"
+    r"|\+?\d(?:[\s().\-/\u2010-\u2015]*\d){7,}",
     re.IGNORECASE,
 )
 _WINDOW = 10
@@ -27,23 +26,38 @@ _HIDDEN = "[…]"
 _HARMLESS = frozenset({"stage_id", "templateId", "ticket_id", "ai_contact_id", "currency"})
 
 
-def said(body: bytes, *, sent: Iterable[str] = (), secrets: Iterable[str] = ()) -> str | None:
-    """Return what a reply says, in one line of at most 500 characters without anything personal; None for nothing.
+def printable(text: str) -> str:
+    """Return a text in one line, in its usual spelling, and without characters that would act on who shows it.
 
-    Understands NestJS errors (``message`` as text or list, ``error``), ``errors`` lists, HTML pages (their title) and
-    raw text.
-
-    :param body: the reply as it came.
-    :param sent: texts that were part of the request and must not come back.
-    :param secrets: texts that must not appear at all, as the API key.
+    Control characters, direction marks and halves of surrogate pairs are left out.
     """
-    text = " ".join(_message(body.decode("utf-8", "replace")).split())[:_MAX_READ]
-    for secret in secrets:
-        text = text.replace(secret, _HIDDEN)
+    normal = unicodedata.normalize("NFKC", text[:_MAX_READ])
+    return " ".join("".join(" " if char.isspace() else char for char in normal if _is_shown(char)).split())
+
+
+def _is_shown(char: str) -> bool:
+    return char.isspace() or not unicodedata.category(char).startswith("C")
+
+
+def without_people(text: str, *, sent: Iterable[str] = (), secrets: Iterable[str] = ()) -> str | None:
+    """Return a text in one line of at most 500 characters without anything personal; None when nothing is left.
+
+    :param text: what the API said.
+    :param sent: texts that were part of the request and must not come back.
+    :param secrets: texts that must not appear at all, such as the API key.
+    """
+    text = printable(unquote(text[:_MAX_READ], errors="replace"))
     text = _EMAIL.sub(_HIDDEN, text)
     text = _NUMBER.sub(lambda match: match["keep"] or _HIDDEN, text)
-    text = _without(text, list(sent))
+    text = _without(text, [printable(piece) for piece in (*sent, *_forms(secrets))])
     return (text if len(text) <= MAX_SAID else f"{text[: MAX_SAID - 1]}…") or None
+
+
+def _forms(secrets: Iterable[str]) -> Iterator[str]:
+    """Return secrets as they are, and as they look in base64."""
+    for secret in secrets:
+        yield secret
+        yield base64.b64encode(secret.encode()).decode().rstrip("=")
 
 
 def sent_texts(body: Mapping[str, Any] | None, query: Iterable[tuple[str, str]] = ()) -> list[str]:
@@ -84,36 +98,3 @@ def _without(text: str, pieces: list[str]) -> str:
                 hidden[start : start + _WINDOW] = b"\1" * _WINDOW
     runs = re.split("(\1+)", "".join("\1" if flag else char for char, flag in zip(text, hidden, strict=True)))
     return "".join(_HIDDEN if run.startswith("\1") else run for run in runs)
-
-
-def _message(text: str) -> str:
-    try:
-        return _from_json(json.loads(text))
-    except (ValueError, RecursionError):
-        pass
-    if "<" not in text:
-        return text
-    title = _TITLE.search(text[:20000])
-    return html.unescape(title[1] if title else _TAG.sub(" ", text[:20000]))
-
-
-def _from_json(value: object) -> str:
-    """Return the sentences of an error body; a body that has none of the usual fields is returned as JSON text."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, list):
-        return "; ".join(filter(None, (_from_json(item) for item in value)))
-    if not isinstance(value, Mapping):
-        return "" if value is None else json.dumps(value)
-    path = value.get("path")
-    where = ".".join(map(str, path)) if isinstance(path, list) else ""
-    parts = [
-        _from_json(value[name])
-        for name in ("message", "errors", "error", "detail")
-        if value.get(name) not in (None, True)
-    ]
-    texts = list(dict.fromkeys(part for part in parts if part))
-    if texts:
-        return f"{where}: {'; '.join(texts)}" if where else "; ".join(texts)
-    nested = value.get("data")
-    return _from_json(nested) if isinstance(nested, Mapping) and nested else json.dumps(value, ensure_ascii=False)

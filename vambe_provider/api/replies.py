@@ -1,4 +1,4 @@
-"""What a reply means: the value that it holds, or the error that says whether the request took effect."""
+"""What a reply holds, or the error that says whether the request took effect."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
+from vambe_provider.api.meaning import NO_JSON, SUCCESSES, error_words, is_api_error, kind_of, verdict
 from vambe_provider.api.models import Channel, ChatMessage, Contact, OpenedTicket, Pipeline, _Reply
-from vambe_provider.api.redact import said, sent_texts
-from vambe_provider.api.retry import failed, rate_limit_error, redirect_error, retry_after
+from vambe_provider.api.redact import sent_texts, without_people
+from vambe_provider.api.retry import failed, rate_limit_error, retry_after
+from vambe_provider.api.words import Topic, topic_of
 from vambe_provider.exceptions import VambeAuthError, VambeError, VambeRefusedError
 
 if TYPE_CHECKING:
@@ -23,16 +25,23 @@ if TYPE_CHECKING:
 M = TypeVar("M", bound=_Reply)
 
 MAX_REPLY = 1024 * 1024
-# A 4xx that does not say that the request was turned away: 408 and nginx's 499 mean that somebody stopped waiting.
-_UNSURE_4XX = frozenset({408, 499})
-_FAILURE_WORDS = re.compile("fail|error|reject", re.IGNORECASE)
 _LIST_NAMES = ("contacts", "data", "items", "messages", "pipelines")
-_FIXES = {
-    401: "Check the API key in the connection's password.",
-    403: "Check the API key in the connection's password, and what it may do.",
-    404: "Check the phone_id, the stage or the id; for the channel whatsapp the phone_id has to be numeric.",
-    413: "Make the message or the metadata smaller.",
+_MEDIA_TYPE = re.compile(r"[\w.+-]{1,40}/[\w.+-]{1,40}", re.ASCII)
+_FIXES: dict[Topic, str | None] = {
+    "key": "Check the API key in the connection's password, and what it may do.",
+    "address": "Check the connection's host: it has to be the base URL, such as https://api.vambe.me, without a path.",
+    "credit": "Check the plan and the credit of the Vambe account.",
+    "sender": "Check the phone_id, and that its WhatsApp is connected in Vambe; for the channel whatsapp the phone_id "
+    "has to be numeric.",
+    "row": "Check the phone number, the stage, the ids and the other fields of this request.",
+    "unknown": None,
 }
+_SMALLER = "Make the message or the metadata smaller."
+_NOT_VAMBE = (
+    "Something between this machine and Vambe answered, or another server: check the connection's host, HTTPS_PROXY, "
+    "and firewalls."
+)
+_REDIRECT = "Check the connection's host: it has to be the final address of the API."
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +49,9 @@ class Reply:
     """One reply as it came over the wire.
 
     :param status: the HTTP status.
-    :param headers: names in lower case.
+    :param headers: to be asked in lower case.
     :param body: at most ``MAX_REPLY`` bytes.
-    :param fault: why the body is not complete, as ``is larger than 1 MiB``; None when it is.
+    :param fault: why the body is not complete, such as ``is larger than 1 MiB``; None when it is.
     """
 
     status: int
@@ -68,15 +77,13 @@ class Reader:
         """Return what was opened; anything but an ``ok`` with a contact id may or may not have opened a ticket."""
         payload = self._payload(reply)
         if not isinstance(payload, Mapping) or str(payload.get("status", "")).lower() != "ok":
-            raise self._unreadable(reply, "the reply does not say ok")
+            raise self._unreadable(reply, "does not say ok")
         return self._model(reply, OpenedTicket, payload)
 
     def done(self, reply: Reply) -> None:
         """Accept any success; the bodies of these replies are hardly documented, so an empty one will do."""
-        if reply.status != 204 and (reply.body or reply.fault):
+        if reply.status not in SUCCESSES or reply.body or reply.fault:
             self._payload(reply)
-        else:
-            self._check_status(reply)
 
     def pipelines(self, reply: Reply) -> list[Pipeline]:
         """Return the pipelines."""
@@ -103,87 +110,108 @@ class Reader:
         found = [self._model(reply, ChatMessage, item) for item in self._items(reply, payload)]
         return found, isinstance(payload, Mapping) and payload.get("hasMore") is True
 
-    def error(self, reply: Reply) -> VambeError | None:
-        """Return the error that a status means, or None for a success."""
-        if 200 <= reply.status < 300:
-            return None
-        if 300 <= reply.status < 400:
-            location = _origin(reply.headers.get("location"))
-            return redirect_error(self.request, status=reply.status, location=location, host=self.host)
-        text = self._said(reply)
-        if reply.status == 429:
-            return rate_limit_error(self.request, seconds=retry_after(reply.headers.get("retry-after")), said=text)
-        message = f"Could not {self.request.what}: {self.host} answered {reply.status}"
-        if 400 <= reply.status < 500 and reply.status not in _UNSURE_4XX:
-            kind = VambeAuthError if reply.status in (401, 403) else VambeRefusedError
-            return kind(message, fix=_FIXES.get(reply.status), status=reply.status, said=text)
-        error = failed(self.request, message, status=reply.status, said=text)
+    def _payload(self, reply: Reply) -> Any:
+        """Return the JSON of a reply that means that the request was carried out.
+
+        :raises VambeError: what any other reply means.
+        """
+        payload = _parsed(reply)
+        body = kind_of(payload, status=reply.status, states=not self.request.idempotent)
+        meaning = verdict(sent=True, status=reply.status, body=body)
+        if meaning == "done":
+            return payload
+        if reply.status in SUCCESSES:
+            reason = (reply.fault or "is not JSON") if payload is NO_JSON else "says that it failed"
+            raise self._unreadable(reply, reason, said=self._shown(error_words(payload)))
+        if meaning == "maybe":
+            raise self._unclear(reply, payload)
+        words = error_words(payload)
+        if meaning == "refused":
+            raise self._refusal(reply.status, words)
+        wait = retry_after(reply.headers.get("retry-after"))
+        raise rate_limit_error(self.request, seconds=wait, said=self._shown(words))
+
+    def _refusal(self, status: int, words: str | None) -> VambeRefusedError:
+        """Return the error for a request that was turned down in the API's own words."""
+        topic = topic_of(words, status=status)
+        kind = VambeAuthError if status in (401, 403) else VambeRefusedError
+        return kind(
+            f"Could not {self.request.what}: {self.host} answered {status}",
+            fix=_SMALLER if status == 413 else _FIXES[topic],
+            status=status,
+            said=self._shown(words),
+            about="row" if topic == "row" else "run",
+        )
+
+    def _unclear(self, reply: Reply, payload: Any) -> VambeError:
+        """Return the error for a reply from which nobody can tell what became of the request."""
+        status, fix, said = reply.status, None, None
+        message = f"Could not {self.request.what}: {self.host} answered {status}"
+        if 300 <= status < 400:
+            target = _origin(reply.headers.get("location"))
+            message, fix = f"{message}, a redirect{f' to {target}' if target else ''}, which is not followed", _REDIRECT
+        elif is_api_error(payload, status=status):
+            said = self._shown(error_words(payload))
+        else:
+            message, fix = f"{message} with {_shape(reply, payload)}", _NOT_VAMBE if status < 500 else None
+        error = failed(self.request, message, fix=fix, status=status, said=said)
         error.retry_after = retry_after(reply.headers.get("retry-after"))
         return error
-
-    def _check_status(self, reply: Reply) -> None:
-        error = self.error(reply)
-        if error is not None:
-            raise error
-
-    def _payload(self, reply: Reply) -> Any:
-        """Return the JSON of a success that does not say that it failed."""
-        self._check_status(reply)
-        if reply.fault:
-            raise self._unreadable(reply, f"the reply {reply.fault}")
-        try:
-            payload = json.loads(plain_body(reply))
-        except (ValueError, RecursionError, zlib.error):
-            raise self._unreadable(reply, "the reply is not JSON") from None
-        if says_failure(payload, states=not self.request.idempotent):
-            raise self._unreadable(reply, "the reply has a good status and says that it failed")
-        return payload
 
     def _items(self, reply: Reply, payload: Any = None) -> list[Any]:
         payload = self._payload(reply) if payload is None else payload
         if isinstance(payload, Mapping):
             payload = next((payload[name] for name in _LIST_NAMES if isinstance(payload.get(name), list)), None)
         if not isinstance(payload, list):
-            raise self._unreadable(reply, "the reply holds no list")
+            raise self._unreadable(reply, "holds no list")
         return payload
 
     def _model(self, reply: Reply, model: type[M], payload: Any) -> M:
         try:
             return model.model_validate(payload)
-        except ValidationError as error:
-            names = ", ".join(
-                dict.fromkeys(".".join(map(str, item["loc"])) or "reply" for item in error.errors(include_input=False))
-            )
-        raise self._unreadable(reply, f"the reply lacks or garbles {names}")
+        except (ValidationError, RecursionError) as error:
+            names = _wrong_fields(error)
+        raise self._unreadable(reply, f"lacks or garbles {names}")
 
-    def _unreadable(self, reply: Reply, reason: str) -> VambeError:
-        message = f"Could not {self.request.what}: {self.host} answered {reply.status}, but {reason}"
-        return failed(self.request, message, status=reply.status, said=self._said(reply))
+    def _unreadable(self, reply: Reply, reason: str, *, said: str | None = None) -> VambeError:
+        """Return the error for a success that does not hold what it should."""
+        shape = _shape(reply, _parsed(reply))
+        message = f"Could not {self.request.what}: {self.host} answered {reply.status} with {shape}, which {reason}"
+        return failed(self.request, message, status=reply.status, said=said)
 
-    def _said(self, reply: Reply) -> str | None:
-        try:
-            body = plain_body(reply)
-        except zlib.error:
+    def _shown(self, words: str | None) -> str | None:
+        if words is None:
             return None
         secrets = [self.api_key] if self.api_key else []
-        return said(body, sent=sent_texts(self.request.body, self.request.query), secrets=secrets)
+        return without_people(words, sent=sent_texts(self.request.body, self.request.query), secrets=secrets)
 
 
-def says_failure(payload: object, *, states: bool = True) -> bool:
-    """Return whether a body says that the request failed although its status is a success.
+def _wrong_fields(error: Exception) -> str:
+    if not isinstance(error, ValidationError):
+        return "the reply"
+    places = (".".join(map(str, item["loc"])) for item in error.errors(include_input=False, include_url=False))
+    return ", ".join(dict.fromkeys(place or "the reply" for place in places))
 
-    :param payload: the parsed body.
-    :param states: whether ``status`` speaks of the request; in a reply to a read it belongs to what was read.
-    """
-    if not isinstance(payload, Mapping):
-        return False
-    if payload.get("success") is False or payload.get("ok") is False or payload.get("error"):
-        return True
-    if not states:
-        return False
-    nested = payload.get("data")
-    found = [payload.get("status"), nested.get("status") if isinstance(nested, Mapping) else None]
-    return any(isinstance(state, str) and _FAILURE_WORDS.search(state) for state in found)
+
+def _parsed(reply: Reply) -> Any:
+    """Return the JSON of a body, or ``NO_JSON``."""
+    if reply.fault:
+        return NO_JSON
+    try:
+        return json.loads(plain_body(reply))
+    except (ValueError, RecursionError, zlib.error):
+        return NO_JSON
+
+
+def _shape(reply: Reply, payload: Any) -> str:
+    """Return what a body is, without a word of what it says."""
+    given = _MEDIA_TYPE.match(reply.headers.get("content-type", ""))
+    size = f"{'at least ' if reply.fault else ''}{len(reply.body):,} bytes of {given[0] if given else 'no known type'}"
+    if isinstance(payload, Mapping):
+        return f"{size} (a JSON object of {len(payload)} fields)"
+    if isinstance(payload, list):
+        return f"{size} (a JSON list of {len(payload)} items)"
+    return f"{size} (not JSON)" if payload is NO_JSON and not reply.fault else size
 
 
 def plain_body(reply: Reply) -> bytes:

@@ -1,28 +1,28 @@
-"""Every request that this package makes, one function for each endpoint; nothing here moves a byte."""
+"""What a request is, and how arguments become the parts of one; nothing here moves a byte."""
 
 from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 from urllib.parse import quote, urlencode
 
-from pydantic_core import to_json
-
 from vambe_provider.api.numbers import international_number
 from vambe_provider.api.settings import clean_channel
-from vambe_provider.api.texts import metadata_texts
+from vambe_provider.api.texts import checked_text, metadata_texts
 from vambe_provider.exceptions import VambeConfigError, VambeValidationError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable
 
-    from vambe_provider.api.models import OpenTicket
+    Guard = Callable[[], None]
 
 MAX_PAGE = 1000
+CONTACTS = "/api/public/contacts"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -57,6 +57,8 @@ class Request:
     :param query: names and values, not yet encoded.
     :param body: the JSON object, or None for none.
     :param idempotent: whether it only reads, so that it may be repeated.
+    :param guard: called when a connection is at hand, right before the first byte leaves; what it raises keeps the
+        request back.
     """
 
     what: str
@@ -65,6 +67,7 @@ class Request:
     query: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     body: Mapping[str, Any] | None = field(default=None, repr=False)
     idempotent: bool = False
+    guard: Guard | None = field(default=None, repr=False, compare=False)
 
     @property
     def target(self) -> str:
@@ -74,15 +77,21 @@ class Request:
     @property
     def content(self) -> bytes:
         """The body as it goes over the wire."""
-        return b"" if self.body is None else to_json(self.body)
+        if self.body is None:
+            return b""
+        from pydantic_core import to_json
+
+        return to_json(self.body)
 
 
-def open_ticket(ticket: OpenTicket, *, phone_id: str | None, channel: str) -> Request:
-    """``POST /api/public/ticket/open/{channel}/{phoneId}``.
+def read(what: str, path: str, query: tuple[tuple[str, str], ...] = ()) -> Request:
+    """Return a request that only reads."""
+    return Request(what, "GET", path, query=query, idempotent=True)
 
-    :raises VambeConfigError: without a usable phone id; that of ``whatsapp`` has to be a number.
-    """
-    return Request("open the ticket", "POST", open_ticket_path(phone_id=phone_id, channel=channel), body=ticket.body())
+
+def write(what: str, path: str, body: Mapping[str, Any]) -> Request:
+    """Return a request that changes something."""
+    return Request(what, "POST", path, body=body)
 
 
 def open_ticket_path(*, phone_id: str | None, channel: str) -> str:
@@ -100,104 +109,62 @@ def open_ticket_path(*, phone_id: str | None, channel: str) -> str:
             "phone_id: the channel whatsapp needs a numeric id",
             fix="The id of a QR connection belongs to the channel web-whatsapp; a phone number is no id.",
         )
-    return f"/api/public/ticket/open/{kind}/{_segment(sender, 'phone_id')}"
+    return f"/api/public/ticket/open/{kind}/{segment(sender, 'phone_id')}"
 
 
-def close_ticket(contact_id: str) -> Request:
-    """``POST /api/public/ticket/close/contact/{contactId}``; its contract is not documented, so the body is empty."""
-    path = f"/api/public/ticket/close/contact/{_segment(contact_id, 'contact_id')}"
-    return Request("close the ticket", "POST", path, body={})
+def segment(value: object, name: str) -> str:
+    """Return an id as one path segment, so that nothing in it can lead to another endpoint.
+
+    :param name: the argument, for the error.
+    :raises VambeConfigError: when it cannot be an id.
+    """
+    text = "" if value is None or isinstance(value, bool) else str(value).strip()
+    if text in ("", ".", "..") or _CONTROL.search(text):
+        raise VambeConfigError(f"{name}: {'is empty' if not text else 'cannot be an id'}")
+    return quote(_sendable(text, name), safe="")
 
 
-def get_pipelines() -> Request:
-    """``GET /api/public/pipeline``."""
-    return _read("read the pipelines", "/api/public/pipeline")
+def messages_path(contact_id: str) -> str:
+    """Return the path of the messages of a contact."""
+    return f"/api/public/contact/v2/{segment(contact_id, 'contact_id')}/messages"
 
 
-def get_channel(channel: str) -> Request:
-    """``GET /api/public/channels/{channelType}``."""
-    return _read("read the channel", f"/api/public/channels/{_segment(channel, 'channel')}")
-
-
-def get_contact(contact_id: str) -> Request:
-    """``GET /api/public/contact/{aiContactId}/info``."""
-    return _read("read the contact", f"/api/public/contact/{_segment(contact_id, 'contact_id')}/info")
-
-
-def search_contacts(*, phone: str | None, email: str | None) -> Request:
-    """``GET /api/public/contacts/search``; the phone is matched in part, so it may be shorter than a number.
+def search_query(*, phone: str | None, email: str | None) -> tuple[tuple[str, str], ...]:
+    """Return the query of a search; the phone is matched in part, so it may be shorter than a number.
 
     :raises VambeConfigError: when neither is given.
     """
     digits = re.sub("[^0-9]", "", str(phone or ""))
-    address = (email or "").strip()
+    address = _sendable(str(email or "").strip(), "email")
     query = tuple((name, value) for name, value in (("phone", digits), ("email", address)) if value)
     if not query:
         raise VambeConfigError("phone, email: one of them is needed to search for contacts")
-    return _read("search for contacts", "/api/public/contacts/search", query)
+    return query
 
 
-def list_contacts(*, limit: int, offset: int, **filters: Unpack[ContactFilter]) -> Request:
-    """``GET /api/public/contacts``, one page.
+def contact_query(**filters: Unpack[ContactFilter]) -> tuple[tuple[str, str], ...]:
+    """Return the query of a list of contacts, without its window.
 
-    :param filters: ``days``, ``created_after``, ``updated_after``, ``stage_id``, ``pipeline_id``, ``custom_field_key``,
-        ``custom_field_value``; None leaves one out.
-    :raises VambeConfigError: without a time filter, with half of the custom field, or with a value out of range.
+    :param filters: None leaves one out.
+    :raises VambeConfigError: without a time, with half of the custom field, or with a value out of range.
     """
     given = {name: value for name, value in filters.items() if value is not None}
     if not given.keys() & {"days", "created_after", "updated_after"}:
         raise VambeConfigError("days, created_after, updated_after: one of them is needed to list contacts")
     if ("custom_field_key" in given) != ("custom_field_value" in given):
         raise VambeConfigError("custom_field_key, custom_field_value: both or neither")
+    return tuple((name, _filter(name, value)) for name, value in given.items())
+
+
+def window(limit: int, offset: int, *, name: str = "limit") -> tuple[tuple[str, str], ...]:
+    """Return the part of a query that asks for some of a list.
+
+    :param name: the argument that the limit comes from, for the error.
+    :raises VambeConfigError: when the limit is out of range.
+    """
     if not 1 <= limit <= MAX_PAGE:
-        raise VambeConfigError(f"page_size: not from 1 to {MAX_PAGE}")
-    query = [(name, _filter(name, value)) for name, value in given.items()]
-    query += [("limit", str(limit)), ("offset", str(offset))]
-    return _read("list the contacts", "/api/public/contacts", tuple(query))
-
-
-def get_messages(contact_id: str, *, page: int) -> Request:
-    """``GET /api/public/contact/v2/{aiContactId}/messages``, one page, counted from 1."""
-    path = f"/api/public/contact/v2/{_segment(contact_id, 'contact_id')}/messages"
-    return _read("read the messages", path, (("page", str(page)),))
-
-
-def update_contact_metadata(contact_id: str, metadata: Mapping[str, Any]) -> Request:
-    """``POST /api/public/contact/{aiContactId}/update-metadata``, wrapped as the OpenAPI document has it."""
-    path = f"/api/public/contact/{_segment(contact_id, 'contact_id')}/update-metadata"
-    return Request("update the contact", "POST", path, body={"metadata": _metadata(metadata)})
-
-
-def update_ticket_metadata(metadata: Mapping[str, Any], **ticket: Unpack[TicketRef]) -> Request:
-    """``POST /api/public/ticket/metadata``; Vambe merges the values into those that are there.
-
-    :raises VambeConfigError: unless exactly one id is given.
-    """
-    body = {**_ticket_identifier(ticket), "metadata": _metadata(metadata)}
-    return Request("update the ticket", "POST", "/api/public/ticket/metadata", body=body)
-
-
-def update_ticket_amount(amount: object, *, currency: str | None, **ticket: Unpack[TicketRef]) -> Request:
-    """``POST /api/public/ticket/amount``.
-
-    :raises VambeConfigError: unless exactly one id is given.
-    """
-    body = {**_ticket_identifier(ticket), "amount": _amount(amount)}
-    if currency is not None and currency.strip():
-        body["currency"] = currency.strip().upper()
-    return Request("set the ticket's amount", "POST", "/api/public/ticket/amount", body=body)
-
-
-def _read(what: str, path: str, query: tuple[tuple[str, str], ...] = ()) -> Request:
-    return Request(what, "GET", path, query=query, idempotent=True)
-
-
-def _segment(value: object, name: str) -> str:
-    """Return an id as one path segment, so that nothing in it can lead to another endpoint."""
-    text = "" if value is None or isinstance(value, bool) else str(value).strip()
-    if text in ("", ".", "..") or _CONTROL.search(text):
-        raise VambeConfigError(f"{name}: {'is empty' if not text else 'cannot be an id'}")
-    return quote(text, safe="")
+        raise VambeConfigError(f"{name}: not from 1 to {MAX_PAGE}")
+    return (("limit", str(limit)), ("offset", str(offset)))
 
 
 def _filter(name: str, value: object) -> str:
@@ -209,12 +176,19 @@ def _filter(name: str, value: object) -> str:
         return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     if name == "days" and not (re.fullmatch("[0-9]{1,3}", str(value)) and 1 <= int(str(value)) <= 365):
         raise VambeConfigError("days: not a number from 1 to 365")
-    if not str(value).strip():
+    text = _sendable(str(value).strip(), name)
+    if not text:
         raise VambeConfigError(f"{name}: is empty")
-    return str(value).strip()
+    return text
 
 
-def _metadata(metadata: Mapping[str, Any]) -> dict[str, str]:
+def metadata_from(metadata: Mapping[str, Any]) -> dict[str, str]:
+    """Return metadata as they are sent.
+
+    :raises VambeValidationError: when a value cannot be sent, or nothing is left.
+    """
+    if not isinstance(metadata, Mapping):
+        raise VambeValidationError([f"metadata: a dict is needed, not a {type(metadata).__name__}"], where="the update")
     try:
         texts = metadata_texts(metadata)
     except ValueError as error:
@@ -224,21 +198,39 @@ def _metadata(metadata: Mapping[str, Any]) -> dict[str, str]:
     return texts
 
 
-def _ticket_identifier(ticket: TicketRef) -> dict[str, Any]:
+def ticket_named(**ticket: Unpack[TicketRef]) -> dict[str, Any]:
+    """Return the part of a body that names one ticket.
+
+    :raises VambeConfigError: unless exactly one id is given.
+    """
     named = {name: ticket.get(name) for name in ("ticket_id", "ai_contact_id", "contact_number")}
     given = {name: value for name, value in named.items() if value is not None and str(value).strip()}
     if len(given) != 1:
         raise VambeConfigError("ticket_id, ai_contact_id, contact_number: exactly one of them is needed")
     name, value = given.popitem()
-    text = international_number(value) if name == "contact_number" else str(value).strip()
+    text = international_number(value) if name == "contact_number" else _sendable(str(value).strip(), name)
     return {name: text, "allow_closed_ticket": bool(ticket.get("allow_closed_ticket", False))}
 
 
-def _amount(value: object) -> int | float:
+def amount_from(value: object, currency: str | None = None) -> dict[str, Any]:
+    """Return the part of a body that says how much.
+
+    :raises VambeValidationError: when it is not a number.
+    """
     try:
         amount = Decimal("NaN") if isinstance(value, bool) else Decimal(str(value).strip())
     except InvalidOperation:
         amount = Decimal("NaN")
     if not amount.is_finite() or math.isinf(float(amount)):
         raise VambeValidationError(["amount: is not a number"], where="the update")
-    return int(amount) if amount == amount.to_integral_value() else float(amount)
+    number = int(amount) if amount == amount.to_integral_value() else float(amount)
+    unit = _sendable(str(currency or "").strip().upper(), "currency")
+    return {"amount": number, "currency": unit} if unit else {"amount": number}
+
+
+def _sendable(text: str, name: str) -> str:
+    try:
+        return checked_text(text)
+    except ValueError as error:
+        problem = str(error)
+    raise VambeConfigError(f"{name}: {problem}")

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
+from vambe_provider.api.meaning import Body, verdict
 from vambe_provider.exceptions import (
-    VambeConfigError,
     VambeError,
     VambeMaybeSentError,
     VambeNotSentError,
@@ -25,24 +25,11 @@ if TYPE_CHECKING:
 
 MAX_RETRY_AFTER = 3600.0
 
-# Failures before the first byte of the request left. Everything that is not listed may have been sent: a new or renamed
-# class of a library then costs a look-up, never a second message.
-_NOT_SENT = frozenset(
-    {
-        "httpx.ConnectError",
-        "httpx.ConnectTimeout",
-        "httpx.PoolTimeout",
-        "httpx.ProxyError",
-        "httpx.UnsupportedProtocol",
-        "httpx.InvalidURL",
-        "aiohttp.ClientConnectorError",
-        "aiohttp.ConnectionTimeoutError",
-        "aiohttp.ClientHttpProxyError",
-        "aiohttp.ServerFingerprintMismatch",
-        "aiohttp.InvalidURL",
-    }
+_PROXY = frozenset({"aiohttp.ClientProxyConnectionError", "aiohttp.ClientHttpProxyError"})
+_CERTIFICATES = (
+    "Check the connection's host. Where a company has certificates of its own, name their file in SSL_CERT_FILE or "
+    "REQUESTS_CA_BUNDLE on the machine that runs the task."
 )
-_PROXY = frozenset({"httpx.ProxyError", "aiohttp.ClientProxyConnectionError", "aiohttp.ClientHttpProxyError"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,22 +104,25 @@ def failed(
     return kind(message, fix=fix, status=status, said=said)
 
 
-def transport_error(error: BaseException, request: Request, *, host: str) -> VambeError:
-    """Return the error that a failure of the HTTP library means, with ``sent`` as certain as its phase allows.
+def transport_error(
+    error: BaseException, request: Request, *, host: str, sent: bool, proxied: bool = False
+) -> VambeError:
+    """Return the error that a failure of the HTTP library means.
 
-    :param error: what the library raised; its text is never shown, since it can hold a URL.
+    :param error: what was raised; its text is never shown, since it can hold a URL. One of our own errors is returned
+        as it is.
     :param request: the request that failed.
     :param host: name of the API's host, for the text.
+    :param sent: whether the first byte of the request may have left.
+    :param proxied: whether a proxy is between this machine and the API.
     """
-    # httpx-aiohttp calls a connection that broke after the request a ConnectTimeout, so what aiohttp raised decides.
-    # Never asked is __context__: that may be an older failure, with which the caller is just dealing.
-    cause = error.__cause__
-    judged = cause if cause is not None and type(cause).__module__.startswith("aiohttp.") else error
-    names, kind = _names(judged), type(judged).__name__
-    if not names & _NOT_SENT:
+    if isinstance(error, VambeError):
+        return error
+    kind = type(error).__name__
+    if verdict(sent=sent, status=None, body=Body.OTHER) != "no":
         text = f"the connection to {host} failed before the reply was there ({kind})"
         return failed(request, f"Could not {request.what}: {text}")
-    text, fix = _reason(frozenset().union(*map(_names, _chain(error))), host=host)
+    text, fix = _reason(frozenset().union(*map(_names, _chain(error))), host=host, proxied=proxied)
     return VambeNotSentError(f"Could not {request.what}: {text} ({kind})", fix=fix)
 
 
@@ -150,33 +140,19 @@ def _names(error: BaseException) -> frozenset[str]:
     return frozenset(f"{kind.__module__.partition('.')[0]}.{kind.__name__}" for kind in type(error).__mro__)
 
 
-def _reason(names: frozenset[str], *, host: str) -> tuple[str, str]:
-    if names & _PROXY:
+def _reason(names: frozenset[str], *, host: str, proxied: bool) -> tuple[str, str]:
+    if names & _PROXY or (proxied and "aiohttp.ServerDisconnectedError" in names):
         return "the proxy did not connect", "Check HTTPS_PROXY and NO_PROXY on the machine that runs the task."
-    if "socket.gaierror" in names:
+    if names & {"socket.gaierror", "aiohttp.ClientConnectorDNSError"}:
         return (
             f"the host name {host} is not known",
             "Check the connection's host, and DNS on the machine that runs the task.",
         )
+    if names & {"aiohttp.InvalidURL", "builtins.UnicodeError"}:
+        return f"the host name {host} or the path cannot be sent", "Check the connection's host."
     if "ssl.SSLError" in names:
-        return (
-            f"no trusted TLS connection to {host}",
-            "Check the connection's host, and the certificates of the machine.",
-        )
+        return f"no trusted TLS connection to {host}", _CERTIFICATES
     return f"no connection to {host}", "Check the connection's host and port, and the network or firewall."
-
-
-def redirect_error(request: Request, *, status: int, location: str | None, host: str) -> VambeError:
-    """Return the error for a redirect, which is never followed because the key and the body would go along.
-
-    After 301, 307 and 308 nothing was done: they only say where else to ask. Others may follow on a finished write.
-    """
-    target = f" to {location}" if location else ""
-    message = f"Could not {request.what}: {host} answered with a redirect{target}, which is not followed"
-    fix = "Check the connection's host: it has to be the final address of the API."
-    if request.idempotent or status in (301, 307, 308):
-        return VambeConfigError(message, fix=fix, status=status)
-    return VambeMaybeSentError(message, fix=fix, status=status)
 
 
 def rate_limit_error(request: Request, *, seconds: float | None, said: str | None) -> VambeRateLimitError:

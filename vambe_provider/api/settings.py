@@ -3,27 +3,42 @@
 from __future__ import annotations
 
 import difflib
-import ipaddress
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
-from urllib.parse import SplitResult, urlsplit
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit
 
+from vambe_provider.api.address import DEFAULT_BASE_URL, SCHEME_PORTS, base_url_from, clean_base_url
 from vambe_provider.api.rate import DEFAULT_RATES, Rate, parse_rate
 from vambe_provider.exceptions import VambeConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-DEFAULT_BASE_URL = "https://api.vambe.me"
+Repair = Literal["none", "safe"]
+
 DEFAULT_APP_URL = "https://app.vambeai.com"
 DEFAULT_CHANNEL = "web-whatsapp"
 DEFAULT_TIMEOUT = 30.0
 MAX_TIMEOUT = 600.0
-EXTRA_FIELDS = ("phone_id", "channel", "default_region", "timeout", "rate", "rate_store", "app_url")
-
-_SCHEMES = ("http", "https")
+DEFAULT_REPAIR: Repair = "safe"
+REPAIRS: tuple[Repair, ...] = ("none", "safe")
+MAX_ACCOUNT = 100
+EXTRA_FIELDS = (
+    "phone_id",
+    "channel",
+    "account",
+    "default_region",
+    "allowed_countries",
+    "repair",
+    "contact_policy",
+    "timeout",
+    "rate",
+    "rate_store",
+    "app_url",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +50,18 @@ class ConnectionSettings:
         kept.
     :param phone_id: the default sender.
     :param channel: ``web-whatsapp`` or ``whatsapp``.
+    :param account_name: tells accounts of one host apart; None where the host has one.
     :param default_region: two-letter region of numbers that are written without a country code.
+    :param allowed_countries: two-letter codes of the countries to whose numbers tickets may go; None for the package's
+        own choice.
+    :param repair: ``safe`` to mend spellings of a number that can mean only one, ``none`` to refuse them.
+    :param contact_policy: as the connection has it: the name of a preset, JSON text, or a dict of fields.
     :param timeout: seconds that one request may take.
     :param rate: tickets per period for one sender, as ``10/minute``; None means no limit.
     :param rate_chosen: whether the rate was set in the connection, so that it also holds for the other channel.
     :param rate_store: address of a store that several workers share for pacing, as ``redis://…``; may hold a password.
     :param app_url: the web app, for links.
+    :param name: the id of the Airflow connection, for errors; empty when there is none.
     :raises VambeConfigError: when the base URL is not usable.
     """
 
@@ -48,20 +69,38 @@ class ConnectionSettings:
     base_url: str = DEFAULT_BASE_URL
     phone_id: str | None = None
     channel: str = DEFAULT_CHANNEL
+    account_name: str | None = None
     default_region: str | None = None
+    allowed_countries: tuple[str, ...] | None = None
+    repair: Repair = DEFAULT_REPAIR
+    contact_policy: str | Mapping[str, Any] | None = field(default=None, hash=False)
     timeout: float = DEFAULT_TIMEOUT
     rate: str | None = DEFAULT_RATES[DEFAULT_CHANNEL]
     rate_chosen: bool = False
     rate_store: str | None = field(default=None, repr=False)
     app_url: str = DEFAULT_APP_URL
+    name: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "base_url", clean_base_url(self.base_url))
+        object.__setattr__(self, "api_key", _api_key(self.api_key))
 
     @property
     def host(self) -> str:
         """The host of the API, for texts."""
         return urlsplit(self.base_url).hostname or ""
+
+    @property
+    def account(self) -> str:
+        """Whose tickets these are: the host, its port unless it is the usual one, and the name of the account if given.
+
+        The API key is not part of it, because a new key must not make yesterday's tickets new.
+        """
+        parts = urlsplit(self.base_url)
+        host = (parts.hostname or "").rstrip(".")
+        usual = parts.port in (None, SCHEME_PORTS[parts.scheme])
+        place = host if usual else f"[{host}]:{parts.port}" if ":" in host else f"{host}:{parts.port}"
+        return place if self.account_name is None else f"{place}/{self.account_name}"
 
     def rate_for(self, channel: str | None = None) -> Rate | None:
         """Return the rate for a sender on a channel, or None for no limit.
@@ -82,6 +121,7 @@ class ConnectionSettings:
         extra: Mapping[str, Any] | None = None,
         schema: str | None = None,
         port: int | str | None = None,
+        name: str = "",
     ) -> ConnectionSettings:
         """Return the settings that the fields of an Airflow connection mean.
 
@@ -92,9 +132,10 @@ class ConnectionSettings:
         :param extra: the connection's extra, with the fields of ``EXTRA_FIELDS``; others are ignored.
         :param schema: ``http`` or ``https``, used when the host has none.
         :param port: used when the host has none; 0 and None mean the scheme's own.
+        :param name: the id of the connection, for errors.
         :raises VambeConfigError: naming the field that is wrong and the way out.
         """
-        values = _extra_values(extra or {})
+        values = _extra_values({} if extra is None else extra)
         channel = clean_channel(_text(values, "channel"))
         rate = _text(values, "rate")
         parse_rate(rate)
@@ -103,12 +144,17 @@ class ConnectionSettings:
             base_url=base_url_from(host=_missing(host), schema=_missing(schema), port=port),
             phone_id=_text(values, "phone_id"),
             channel=channel,
+            account_name=_account_name(_text(values, "account")),
             default_region=_region(_text(values, "default_region")),
+            allowed_countries=_countries(values.get("allowed_countries")),
+            repair=_repair(values.get("repair")),
+            contact_policy=_policy(values.get("contact_policy")),
             timeout=_timeout(values.get("timeout")),
             rate=rate if rate is not None else DEFAULT_RATES[channel],
             rate_chosen=rate is not None,
             rate_store=_text(values, "rate_store"),
             app_url=clean_base_url(_text(values, "app_url") or DEFAULT_APP_URL, name="app_url"),
+            name=name,
         )
 
 
@@ -119,96 +165,10 @@ def clean_channel(value: str | None) -> str:
     """
     if value is None:
         return DEFAULT_CHANNEL
-    channel = value.strip().lower().replace("_", "-")
+    channel = str(value).strip().lower().replace("_", "-")
     if channel not in DEFAULT_RATES:
-        raise VambeConfigError(f"channel: {value[:40]!r} is not one of {', '.join(DEFAULT_RATES)}")
+        raise VambeConfigError(f"channel: not one of {', '.join(DEFAULT_RATES)}")
     return channel
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether a host name or address is this machine's loopback."""
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def base_url_from(*, host: str | None, schema: str | None, port: int | str | None) -> str:
-    """Return the base URL that the host, schema and port of an Airflow connection mean."""
-    if host is None:
-        return DEFAULT_BASE_URL
-    if "://" not in host:
-        bare = f"[{host}]" if host.count(":") > 1 and not host.startswith("[") else host
-        name = _split(f"//{bare}", "host").hostname or ""
-        host = f"{_scheme(schema, name)}://{bare}"
-    parts = _split(host, "host")
-    number = _port(port)
-    if number is not None and parts.hostname and _port_of(parts, "host") is None:
-        parts = parts._replace(netloc=f"{parts.netloc.removesuffix(':')}:{number}")
-    return clean_base_url(parts.geturl())
-
-
-def clean_base_url(url: str, *, name: str = "host") -> str:
-    """Return a base URL without the slash at its end.
-
-    :param url: an absolute URL; a path prefix is kept.
-    :param name: the field's name, for the error.
-    :raises VambeConfigError: when it holds a user, a query or a fragment, is not https (or http on a loopback host), or
-        is malformed.
-    """
-    parts = _split(url.strip(), name)
-    if parts.username is not None or parts.password is not None:
-        raise VambeConfigError(
-            f"{name}: the URL holds a user or a password", fix="Put the API key into the password field."
-        )
-    if parts.query or parts.fragment:
-        raise VambeConfigError(f"{name}: the URL holds a query or a fragment", fix=f"Write it as {DEFAULT_BASE_URL}.")
-    if parts.scheme not in _SCHEMES or not parts.hostname:
-        raise VambeConfigError(f"{name}: this is not an http or https URL", fix=f"Write it as {DEFAULT_BASE_URL}.")
-    if parts.scheme == "http" and not is_loopback(parts.hostname):
-        raise VambeConfigError(
-            f"{name}: http would send the API key in the clear to {parts.hostname}",
-            fix="Use https; http is only accepted for localhost, 127.0.0.0/8 and ::1.",
-        )
-    _port_of(parts, name)
-    if re.search(r"[\x00-\x20\x7f\\]", url.strip()) or any(part in (".", "..") for part in parts.path.split("/")):
-        raise VambeConfigError(f"{name}: the URL holds a space, a control character, a backslash or a dot segment")
-    return parts._replace(netloc=parts.netloc.removesuffix(":"), path=parts.path.rstrip("/")).geturl()
-
-
-def _split(url: str, name: str) -> SplitResult:
-    try:
-        return urlsplit(url)
-    except ValueError:
-        raise VambeConfigError(f"{name}: this is not a URL", fix=f"Write it as {DEFAULT_BASE_URL}.") from None
-
-
-def _port_of(parts: SplitResult, name: str) -> int | None:
-    try:
-        return parts.port
-    except ValueError:
-        raise VambeConfigError(f"{name}: the port in the URL is not a number from 1 to 65535") from None
-
-
-def _scheme(schema: str | None, host: str) -> str:
-    if schema is None:
-        return "http" if is_loopback(host) else "https"
-    if schema.lower() not in _SCHEMES:
-        raise VambeConfigError(
-            "schema: only https, or http for a loopback host, is possible", fix="Leave it empty for https."
-        )
-    return schema.lower()
-
-
-def _port(value: int | str | None) -> int | None:
-    text = "" if value is None else str(value).strip().lower()
-    if text in ("", "0", "none", "null"):
-        return None
-    if not re.fullmatch("[0-9]{1,5}", text) or int(text) > 65535:
-        raise VambeConfigError("port: not a number from 1 to 65535", fix="Leave it empty, or put it into the host.")
-    return int(text)
 
 
 def _missing(value: str | None) -> str | None:
@@ -218,6 +178,10 @@ def _missing(value: str | None) -> str | None:
 
 
 def _extra_values(extra: Mapping[str, Any]) -> dict[str, Any]:
+    if not isinstance(extra, Mapping):
+        raise VambeConfigError(
+            f"extra: a JSON object is needed, not a {type(extra).__name__}", fix='Write it as {"phone_id": "…"}.'
+        )
     values: dict[str, Any] = {}
     for key, value in extra.items():
         # Airflow 2 may have stored the fields of a form with this prefix.
@@ -250,6 +214,44 @@ def _api_key(password: str | None) -> str:
             "password: the API key holds a space or a character that no key has", fix="Copy the key once more."
         )
     return key
+
+
+def _account_name(value: str | None) -> str | None:
+    if value is not None and (len(value) > MAX_ACCOUNT or not value.isprintable()):
+        raise VambeConfigError(f"extra account: not a name of at most {MAX_ACCOUNT} printable characters")
+    return value
+
+
+def _countries(value: object) -> tuple[str, ...] | None:
+    """Return country codes in their order; None when nothing is given, as in a form that nobody filled in."""
+    if value is None or (isinstance(value, str) and value.strip().lower() in ("", "null", "none")):
+        return None
+    given = value.split(",") if isinstance(value, str) else value
+    codes = [str(code).strip().upper() for code in given] if isinstance(given, (list, tuple)) else []
+    if not codes or not all(re.fullmatch("[A-Z]{2}", code) for code in codes):
+        raise VambeConfigError(
+            "extra allowed_countries: not a list of two-letter country codes",
+            fix='Write it as "CL, MX, BR" or ["CL", "MX", "BR"].',
+        )
+    return tuple(dict.fromkeys(codes))
+
+
+def _repair(value: object) -> Repair:
+    text = "" if value is None else str(value).strip().lower()
+    if text in ("", "null"):
+        return DEFAULT_REPAIR
+    for repair in REPAIRS:
+        if text == repair:
+            return repair
+    raise VambeConfigError(f"extra repair: not one of {', '.join(REPAIRS)}")
+
+
+def _policy(value: object) -> str | Mapping[str, Any] | None:
+    if value is None or isinstance(value, Mapping):
+        return value
+    if not isinstance(value, str):
+        raise VambeConfigError(f"extra contact_policy: a text or an object is needed, not a {type(value).__name__}")
+    return None if value.strip().lower() in ("", "null", "none") else value
 
 
 def _region(value: str | None) -> str | None:

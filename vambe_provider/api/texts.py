@@ -1,11 +1,14 @@
-"""How a value from Python or from a database becomes the text that Vambe stores as metadata."""
+"""What of Python's and a database's values is null, and how each of the others reads as text: one rule for messages and
+metadata.
+"""
 
 from __future__ import annotations
 
 import ast
 import json
-from collections.abc import Mapping
-from datetime import timedelta
+import math
+from collections.abc import Collection, Mapping
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
 from numbers import Integral, Real
@@ -19,7 +22,7 @@ _LONG = 40
 def metadata_texts(values: Mapping[Any, Any]) -> dict[str, str]:
     """Return metadata with every value as text; a nested list or object becomes JSON text.
 
-    Keys whose value is null are left out, and so is NaN, which pandas uses for null.
+    Keys whose value is null are left out, see :func:`is_null`.
 
     :param values: names and values, as a row or an XCom holds them.
     :raises ValueError: when a name or a value cannot be text; the error names the key and never holds the value.
@@ -38,8 +41,25 @@ def metadata_texts(values: Mapping[Any, Any]) -> dict[str, str]:
     return texts
 
 
+def is_null(value: object) -> bool:
+    """Return whether a value stands for nothing: None, NaN and the infinities, and NaT and NA of pandas."""
+    if value is None:
+        return True
+    if isinstance(value, float):
+        return not math.isfinite(value)
+    if isinstance(value, Decimal):
+        return not value.is_finite()
+    return type(value).__name__ in ("NaTType", "NAType") or (hasattr(value, "item") and is_null(_item(value)))
+
+
 def value_text(value: object) -> str | None:
-    """Return one value as text, or None when it is null."""
+    """Return one value as text for metadata, or None when it is null.
+
+    Numbers are written plainly, without an exponent up to 40 digits; booleans as ``true`` and ``false``; times in ISO
+    8601; bytes as the UTF-8 that they are; lists and mappings as JSON.
+
+    :raises ValueError: when the value is of a type that has no text for people.
+    """
     plain = _plain(value)
     if plain is None:
         return None
@@ -50,6 +70,35 @@ def value_text(value: object) -> str | None:
     if isinstance(plain, (int, float)):
         return _number_text(plain)
     return plain
+
+
+def readable(value: object) -> str | None:
+    """Return one value as it reads inside a message, or None when it is null.
+
+    It is the text of :func:`value_text`, with a space in place of the ``T`` between date and time.
+
+    :raises ValueError: when the value is of a type that has no text for people.
+    """
+    if isinstance(value, str):
+        return checked_text(value)
+    if isinstance(value, datetime):
+        return None if is_null(value) else value.isoformat(" ")
+    return value_text(value)
+
+
+def formatted(value: object, spec: str) -> str | None:
+    """Return one value as a format specification wants it, or None when it is null.
+
+    :param spec: as Python's ``format`` takes it, such as ``,.2f`` or ``%d.%m.%Y``.
+    :raises ValueError: when the value's type knows no such format.
+    """
+    if is_null(value):
+        return None
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        value = _utf8(value)
+    if isinstance(value, (str, Decimal, Integral, Real, date, time)) or hasattr(value, "item"):
+        return checked_text(format(value, spec))
+    raise ValueError(f"a value of the type {type(value).__name__} has no formats")
 
 
 def checked_text(text: str) -> str:
@@ -86,36 +135,57 @@ def _plain(value: object) -> str | int | float | bool | dict[str, Any] | list[An
     """Return a value as plain JSON; what JSON does not know becomes the text that it would be on its own."""
     if isinstance(value, Enum):
         value = value.value
-    if value is None or isinstance(value, bool):
+    if is_null(value):
+        return None
+    if isinstance(value, bool):
         return value
     if isinstance(value, str):
         return checked_text(value)
-    if isinstance(value, Mapping):
-        return {checked_text(str(key)): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return [_plain(item) for item in value]
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return _utf8(value)
+    if isinstance(value, (Mapping, list, tuple, set, frozenset)):
+        return _plain_many(value)
     if isinstance(value, (Decimal, Integral, Real)):
         return _plain_number(value)
+    return _plain_other(value)
+
+
+def _plain_many(value: Mapping[Any, Any] | Collection[Any]) -> dict[str, Any] | list[Any]:
+    if isinstance(value, Mapping):
+        return {checked_text(str(key)): _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in (sorted(value, key=str) if isinstance(value, (set, frozenset)) else value)]
+
+
+def _plain_other(value: object) -> str | int | float | bool | dict[str, Any] | list[Any] | None:
     if isinstance(value, (UUID, timedelta)):
         return str(value)
     if hasattr(value, "isoformat"):  # date, time, datetime, and what pendulum and pandas make of them
         text = str(value.isoformat())
         return None if text == "NaT" else text
     if hasattr(value, "item"):  # a numpy scalar
-        return _plain(value.item())
+        return _plain(_item(value))
     raise ValueError(f"a value of the type {type(value).__name__} cannot be sent; turn it into text")
 
 
-def _plain_number(value: Decimal | Integral | Real) -> str | int | float | None:
+def _item(value: object) -> object:
+    try:
+        return value.item()  # type: ignore[attr-defined]
+    except (TypeError, ValueError):  # an array of many values, which has no one value
+        return object()
+
+
+def _utf8(value: bytes | bytearray | memoryview) -> str:
+    try:
+        return checked_text(bytes(value).decode())
+    except UnicodeDecodeError:
+        raise ValueError("the bytes are not UTF-8; turn them into text in the query") from None
+
+
+def _plain_number(value: Decimal | Integral | Real) -> str | int | float:
     if isinstance(value, Integral):
         return int(value)
-    number = value if isinstance(value, Decimal) else Decimal(float(value))
-    if number.is_nan():
-        return None
-    if number.is_infinite():
-        raise ValueError("an infinite number cannot be sent")
     # A Decimal is text also inside of JSON: as a JSON number it would lose digits.
-    return _number_text(number) if isinstance(value, Decimal) else float(value)
+    return _number_text(value) if isinstance(value, Decimal) else float(value)
 
 
 def _number_text(number: Decimal | float) -> str:

@@ -12,6 +12,7 @@ from vambe_provider.cli.tree import ROOT, Command, Group
 if TYPE_CHECKING:
     from airflow.cli.cli_config import CLICommand
 
+_PROGRAM = "python -m vambe_provider"
 _EXIT_CODES = "exit codes: 0 done, 1 nothing found or a check failed, 2 the command or its connection is wrong"
 
 
@@ -23,7 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
         connection that it names is wrong.
     """
     parser = argparse.ArgumentParser(
-        prog="python -m vambe_provider",
+        prog=_PROGRAM,
         description=ROOT.description,
         epilog=_EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -51,7 +52,7 @@ def _add(parser: argparse.ArgumentParser, group: Group) -> None:
             item.name,
             help=item.help,
             description=item.description,
-            epilog=_epilog(item, parser.prog.split(" ledger")[0]),
+            epilog=_epilog(item, _PROGRAM),
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         if isinstance(item, Group):

@@ -11,6 +11,7 @@ from vambe_provider.exceptions import VambeConfigError
 if TYPE_CHECKING:
     from sqlalchemy.engine import Engine
 
+    from vambe_provider.delivery.person import Persons
     from vambe_provider.hooks.vambe import VambeHook
 
 
@@ -20,6 +21,13 @@ def ledger_engine_of(conn_id: str) -> Engine:
         from vambe_provider.hooks.sql import ledger_engine
 
         return ledger_engine(conn_id, argument="--conn-id")
+
+
+def persons() -> Persons:
+    """Return what makes the hash of a person, with the secret of Airflow's configuration."""
+    from vambe_provider.operators.arguments import persons as configured
+
+    return configured()
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""What the commands print: aligned text for people, JSON for machines."""
+"""What the commands print: aligned text for people, JSON and YAML for machines."""
 
 from __future__ import annotations
 
@@ -9,14 +9,30 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+_GAP = "  "
 NARROWEST = 10
 """Characters that a column keeps when a table has to fit into a terminal."""
-_GAP = "  "
 
 
 def print_json(value: object) -> None:
     """Print a value as JSON."""
     sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=machine) + "\n")
+
+
+def print_yaml(value: object) -> None:
+    """Print a value as YAML."""
+    import yaml
+
+    plain = json.loads(json.dumps(value, default=machine))
+    sys.stdout.write(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
+
+
+def print_value(value: object, form: str) -> None:
+    """Print a value for machines.
+
+    :param form: ``json`` or ``yaml``.
+    """
+    (print_yaml if form == "yaml" else print_json)(value)
 
 
 def print_line(text: str) -> None:
@@ -42,20 +58,30 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[object]], *, width: in
 
     :param width: the widest line; None for no limit.
     """
-    cells = [list(headers), *([human(value) for value in row] for row in rows)]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(headers))]
-    if width is not None:
-        widths = fitted(widths, width - len(_GAP) * (len(widths) - 1))
-    numeric = [bool(rows) and all(isinstance(row[column], int) for row in rows) for column in range(len(headers))]
-    return "\n".join(_line(row, widths, numeric) for row in cells)
+    from rich.cells import cell_len
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
 
-
-def fitted(widths: Sequence[int], room: int) -> list[int]:
-    """Return column widths that fit, taken from the widest columns first, as far as they stay readable."""
-    result = list(widths)
-    while sum(result) > room and max(result) > NARROWEST:
-        result[result.index(max(result))] -= 1
-    return result
+    cells = [[human(value) for value in row] for row in rows]
+    widths = [max(cell_len(row[column]) for row in (headers, *cells)) for column in range(len(headers))]
+    made = Table(box=None, padding=(0, len(_GAP), 0, 0), pad_edge=False, show_edge=False, header_style="")
+    for column, header in enumerate(headers):
+        numeric = bool(rows) and all(isinstance(row[column], int) for row in rows)
+        made.add_column(
+            Text(header),
+            justify="right" if numeric else "left",
+            no_wrap=True,
+            overflow="ellipsis",
+            min_width=min(widths[column], NARROWEST),
+        )
+    for row in cells:
+        made.add_row(*map(Text, row))
+    widest = sum(widths) + len(_GAP) * len(widths)
+    console = Console(width=widest if width is None else min(width, widest), color_system=None, force_terminal=False)
+    with console.capture() as shown:
+        console.print(made)
+    return "\n".join(line.rstrip() for line in shown.get().splitlines())
 
 
 def human(value: object) -> str:
@@ -78,11 +104,3 @@ def machine(value: object) -> Any:
     if isinstance(value, datetime):
         return value.isoformat(timespec="milliseconds") + "Z"
     return value
-
-
-def _line(row: Sequence[str], widths: Sequence[int], numeric: Sequence[bool]) -> str:
-    cells = []
-    for text, width, right in zip(row, widths, numeric, strict=True):
-        cut = text if len(text) <= width else f"{text[: width - 1]}…"
-        cells.append(cut.rjust(width) if right else cut.ljust(width))
-    return _GAP.join(cells).rstrip()

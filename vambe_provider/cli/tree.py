@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
+from vambe_provider.contact_policy import PURPOSES
 from vambe_provider.delivery.model import State
 
 STATES = tuple(state.value for state in State)
@@ -60,14 +61,27 @@ def age(text: str) -> timedelta:
     match = _AGE.fullmatch(text)
     length = timedelta(**{_UNITS[match[2]]: int(match[1])}) if match else _LONGEST * 2
     if length > _LONGEST:
-        raise argparse.ArgumentTypeError(f"{text!r} is no age; write a number and s, m, h, d or w, as 90d or 12h")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not an age; write a number and s, m, h, d or w, such as 90d or 12h"
+        )
     return length
+
+
+class AsJson(argparse.Action):
+    """``--json`` is ``-o json``; Airflow's arguments cannot say ``store_const``."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, **more: Any) -> None:
+        super().__init__(option_strings, dest, nargs=0, help=more.get("help"), default=argparse.SUPPRESS)
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, *given: Any) -> None:
+        """Choose JSON."""
+        setattr(namespace, self.dest, "json")
 
 
 def limit(text: str) -> int:
     """Return a number of rows."""
     if not text.isdecimal() or not 1 <= int(text) <= 100_000:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 to 100000; `ledger export` has no limit")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 100000; `ledger export` has no limit")
     return int(text)
 
 
@@ -75,23 +89,29 @@ def _argument(*flags: str, **options: Any) -> Argument:
     return Argument(flags, options)
 
 
-_JSON = _argument("--json", action="store_true", help="print JSON for machines instead of a table")
+_FORMS = _argument("-o", "--output", choices=("table", "json", "yaml"), default="table", help="(default: table)")
+_JSON = _argument("--json", action=AsJson, dest="output", help="the same as -o json")
+_OUTPUT = (_FORMS, _JSON)
 _DATABASE = (
     _argument("--conn-id", metavar="ID", help="Airflow connection of the ledger's database"),
     _argument("--url", metavar="URL", help="its SQLAlchemy URL, where there is no such connection"),
 )
-_NAMESPACE = _argument("--namespace", metavar="NAME", help="only tickets of this namespace")
-_RUN = _argument("--run", metavar="TEXT", help="only those last touched by a run with this in its name")
+_PLACE = (
+    _argument("--namespace", metavar="NAME", help="only tickets of this namespace"),
+    _argument("--account", metavar="NAME", help="only tickets of this account, which is the host of the connection"),
+)
+_RUN = _argument("--run", metavar="TEXT", help="only those last touched by a run with this in its Dag or run id")
 _AGES = (
     _argument(
-        "--older-than", metavar="AGE", type=age, help="only those that did not change for so long, as 12h or 90d"
+        "--older-than", metavar="AGE", type=age, help="only those that did not change for so long, such as 12h or 90d"
     ),
     _argument("--newer-than", metavar="AGE", type=age, help="only those that changed within this time"),
 )
 _STATE = _argument("--state", action="append", choices=STATES, help="only tickets in this state; may be repeated")
 _KEYS = _argument(
-    "key", nargs="+", metavar="KEY", help="airflow_ticket_key as Vambe shows it, or text as order_id=1042"
+    "key", nargs="+", metavar="KEY", help="airflow_ticket_key as Vambe shows it, or text such as order_id=1042"
 )
+_BY = _argument("--by", metavar="NAME", help="who decides, for the ledger (default: the user of this system)")
 _VAMBE = _argument(
     "--conn-id",
     metavar="ID",
@@ -110,21 +130,31 @@ LEDGER = Group(
     commands=(
         Command(
             name="create",
-            help="Create the ledger's table",
+            help="Create the ledger's tables",
             action=f"{_MODULE}.ledger.create",
             arguments=_DATABASE,
             description=(
-                "Create the table vambe_ticket_ledger. Tasks do it at their first run; this is for teams whose tasks\n"
-                "may not create tables. Does nothing when the table is there."
+                "Create the ledger's tables. Tasks do it at their first run; this is for teams whose tasks may not\n"
+                "create tables. Does nothing when the tables are there."
             ),
             examples=("ledger create --conn-id warehouse_admin",),
         ),
         Command(
+            name="upgrade",
+            help="Bring the ledger's tables to the version of this provider",
+            action=f"{_MODULE}.ledger.upgrade",
+            arguments=_DATABASE,
+            description="Bring the ledger's tables to the version of this provider. Stop the tasks that use it first.",
+            examples=("ledger upgrade --conn-id warehouse_admin",),
+        ),
+        Command(
             name="counts",
-            help="Count the tickets by namespace and state",
+            help="Count the tickets by namespace, account and state",
             action=f"{_MODULE}.ledger.counts",
-            arguments=(*_DATABASE, _NAMESPACE, _JSON),
-            description="Count the tickets by namespace and state, with the times of their first and last change.",
+            arguments=(*_DATABASE, *_PLACE, *_OUTPUT),
+            description=(
+                "Count the tickets by namespace, account and state, with the times of their first and last change."
+            ),
             examples=("ledger counts --conn-id warehouse",),
         ),
         Command(
@@ -133,12 +163,12 @@ LEDGER = Group(
             action=f"{_MODULE}.ledger.list_entries",
             arguments=(
                 *_DATABASE,
-                _NAMESPACE,
+                *_PLACE,
                 _STATE,
                 _RUN,
                 *_AGES,
                 _argument("--limit", metavar="N", type=limit, default=50, help="print at most so many (default: 50)"),
-                _JSON,
+                *_OUTPUT,
             ),
             description="List tickets, the last changed first. In a terminal, long texts are cut to its width.",
             examples=(
@@ -150,7 +180,7 @@ LEDGER = Group(
             name="show",
             help="Show all that is known about a ticket",
             action=f"{_MODULE}.ledger.show",
-            arguments=(*_DATABASE, _KEYS, _NAMESPACE, _JSON),
+            arguments=(*_DATABASE, _KEYS, *_PLACE, *_OUTPUT),
             description=(
                 "Show all that the ledger knows about a ticket: which check decided, why it failed, which run had it.\n"
                 "KEY is the airflow_ticket_key in the ticket's metadata, or the text that reports and `list` show."
@@ -158,8 +188,19 @@ LEDGER = Group(
             examples=("ledger show --conn-id warehouse order_id=1042",),
         ),
         Command(
+            name="history",
+            help="Show every attempt at a ticket, and every decision about it",
+            action=f"{_MODULE}.ledger.history",
+            arguments=(*_DATABASE, _KEYS, *_PLACE, *_OUTPUT),
+            description=(
+                "Show every attempt at a ticket, the first one first: which run made it, whether it was sent, and\n"
+                "what is believed about it; and every decision, with who made it."
+            ),
+            examples=("ledger history --conn-id warehouse order_id=1042",),
+        ),
+        Command(
             name="resolve",
-            help="Say whether a ticket exists of which nobody knew",
+            help="Say whether a ticket exists when nobody else could tell",
             action=f"{_MODULE}.ledger.resolve",
             arguments=(
                 *_DATABASE,
@@ -168,14 +209,14 @@ LEDGER = Group(
                 _argument("--not-sent", action="store_true", help="it does not exist: the next run sends it"),
                 _argument("--contact", metavar="ID", help="with --sent and one KEY: the contact's id in Vambe"),
                 _argument("--force", action="store_true", help="also while a worker holds it; it may be sending now"),
-                _NAMESPACE,
-                _JSON,
+                _BY,
+                *_PLACE,
+                *_OUTPUT,
             ),
             description=(
                 "Decide about a ticket in the state unknown: its request went out, no answer came back, and\n"
                 "Vambe shows no clear trace of it. Look at the contact in Vambe first. With --sent the ticket\n"
-                "counts as opened; with --not-sent the next run sends it. The ledger records that a person\n"
-                "decided, and not who.\n"
+                "counts as opened; with --not-sent the next run sends it. The ledger records who decided.\n"
                 "\n"
                 "A ticket in the state sending is taken only when its worker's lease is over; until then the\n"
                 "worker may still send it, and after that the next run finds out by itself. --force takes it\n"
@@ -194,17 +235,30 @@ LEDGER = Group(
                 *_DATABASE,
                 _argument("key", nargs="*", metavar="KEY", help="which tickets; see `ledger show`"),
                 _argument("--all", action="store_true", help="all rejected tickets of the namespace"),
-                _NAMESPACE,
-                _JSON,
+                _BY,
+                *_PLACE,
+                *_OUTPUT,
             ),
             description=(
                 "Let the next run try rejected tickets again. A rejected row is tried again by itself when its data\n"
-                "changed; this is for a cause that lay elsewhere, as a missing stage or a wrong API key."
+                "changed; this is for a cause elsewhere, such as a missing stage or a wrong API key. It also takes\n"
+                "`ledger never` back."
             ),
             examples=(
                 "ledger retry --conn-id warehouse order_id=1042",
                 "ledger retry --conn-id warehouse --namespace late-orders --all",
             ),
+        ),
+        Command(
+            name="never",
+            help="Have tickets never sent",
+            action=f"{_MODULE}.ledger.never",
+            arguments=(*_DATABASE, _KEYS, _BY, *_PLACE, *_OUTPUT),
+            description=(
+                "Let no run send a ticket, whatever a query returns. `ledger retry` takes it back. A ticket that is\n"
+                "open cannot be ruled out; it is not sent again by itself."
+            ),
+            examples=("ledger never --conn-id warehouse order_id=1042",),
         ),
         Command(
             name="prune",
@@ -213,40 +267,115 @@ LEDGER = Group(
             arguments=(
                 *_DATABASE,
                 _argument(
-                    "--older-than", metavar="AGE", type=age, required=True, help="did not change for so long, as 90d"
+                    "--older-than",
+                    metavar="AGE",
+                    type=age,
+                    required=True,
+                    help="did not change for so long, such as 90d",
                 ),
                 _argument("--state", choices=STATES, required=True, help="only tickets in this state"),
-                _NAMESPACE,
+                *_PLACE,
                 _argument("--dry-run", action="store_true", help="print how many these are, and forget none"),
                 _argument("--force", action="store_true", help="also what is younger than 7 days"),
-                _JSON,
+                *_OUTPUT,
             ),
             description=(
-                "Delete old rows from the ledger, in small transactions, while deliveries go on.\n"
+                "Delete old tickets and their attempts, in small transactions, while deliveries go on.\n"
                 "\n"
                 "What is forgotten is new again: when the query still returns such a row, it is SENT AGAIN. Choose an\n"
-                "age that no query reaches back to. Tickets of which nobody knows whether they exist (sending,\n"
-                "unknown) are never pruned."
+                "age that no query reaches back to. What nobody knows to exist (sending, unknown) and what a person\n"
+                "ruled out is never pruned."
             ),
             examples=("ledger prune --conn-id warehouse --state opened --older-than 90d",),
         ),
         Command(
+            name="seed",
+            help="Record tickets as done without sending them",
+            action=f"{_MODULE}.seed.seed",
+            arguments=(
+                *_DATABASE,
+                _argument("--namespace", metavar="NAME", required=True, help="the namespace that the task uses"),
+                _argument(
+                    "--account",
+                    metavar="NAME",
+                    required=True,
+                    help="host of the Vambe connection, or its extra account",
+                ),
+                _argument(
+                    "--key-columns", metavar="NAMES", required=True, help="key columns of the task, such as region,id"
+                ),
+                _argument("--sql", metavar="QUERY", help="the rows, read from the database of the ledger"),
+                _argument("--file", metavar="FILE", help="the rows, as CSV with a header; - for the standard input"),
+                _argument("--dag", metavar="ID", help="Dag to which the ledger page shows them"),
+                *_OUTPUT,
+            ),
+            description=(
+                "Record rows as done, so that no run sends them: the backlog of the first day, or what an earlier\n"
+                "ledger knew. Nothing is sent. What is known already stays as it is."
+            ),
+            examples=(
+                (
+                    "ledger seed --conn-id warehouse --namespace late-orders --account api.vambe.me "
+                    "--key-columns id --file backlog.csv"
+                ),
+            ),
+        ),
+        Command(
             name="export",
             help="Write tickets as CSV or JSON",
-            action=f"{_MODULE}.ledger.export",
+            action=f"{_MODULE}.export.export",
             arguments=(
                 *_DATABASE,
                 _argument(
                     "--format", choices=("csv", "json"), default="csv", help="csv, or json: a list (default: csv)"
                 ),
                 _argument("--output", metavar="FILE", help="where to; without it, to the standard output"),
-                _NAMESPACE,
+                *_PLACE,
                 _STATE,
                 _RUN,
                 *_AGES,
             ),
-            description="Write all tickets, or those that the filters leave, however many there are.",
+            description=(
+                "Write all tickets, or those that the filters leave, however many there are. Only you can read the\n"
+                "file. In CSV, a text that a spreadsheet would compute begins with an apostrophe."
+            ),
             examples=("ledger export --conn-id warehouse --state rejected --format csv --output rejected.csv",),
+        ),
+    ),
+)
+
+POLICY = Group(
+    name="policy",
+    help="Explain when a person may be contacted",
+    description="Explain what a contact policy says, without a ledger, a connection or a message.",
+    commands=(
+        Command(
+            name="explain",
+            help="Say whether a person may be contacted at a moment, and why",
+            action=f"{_MODULE}.policy.explain_decision",
+            arguments=(
+                _argument("--phone", metavar="NUMBER", required=True, help="the number, as a row holds it"),
+                _argument("--at", metavar="TIME", help="ISO time, in UTC when it has no zone (default: now)"),
+                _argument("--timezone", metavar="ZONE", help="the contact's IANA zone, as a column would name it"),
+                _argument("--purpose", choices=PURPOSES, help="purpose (default: that of the policy)"),
+                _argument(
+                    "--policy", metavar="POLICY", help="name of a preset, or JSON of a policy (default: no limits)"
+                ),
+                _argument("--region", metavar="REGION", help="region of a number without a country code, such as CL"),
+                _argument("--rules", action="store_true", help="with json and yaml: all rules, not only the decision"),
+                _argument(
+                    "-o", "--output", choices=("table", "json", "yaml"), default="table", help="(default: table)"
+                ),
+            ),
+            description=(
+                "Ask all rules of a contact policy about one person at one moment, and print what each of them\n"
+                "says and which one decides. Opt-outs and caps are answered as for somebody new, since no ledger\n"
+                "is asked. The number is shown by its end only."
+            ),
+            examples=(
+                "policy explain --phone +56961234567 --at 2026-09-06T08:30:00-03:00 --policy cl-debt",
+                "policy explain --phone +56961234567 --at 2026-09-06T08:30:00-03:00 --policy service -o json",
+            ),
         ),
     ),
 )
@@ -257,11 +386,12 @@ ROOT = Group(
     description="Look after the tickets that pipelines open in Vambe.",
     commands=(
         LEDGER,
+        POLICY,
         Command(
             name="check",
             help="Say whether a connection to Vambe works",
             action=f"{_MODULE}.vambe.check",
-            arguments=(_VAMBE, _JSON),
+            arguments=(_VAMBE, *_OUTPUT),
             description=(
                 "Read the pipelines with the API key of a connection, which changes nothing, and say which of\n"
                 "key, host or network is wrong. The same as Test in Airflow's connection list, which Airflow\n"
@@ -273,7 +403,7 @@ ROOT = Group(
             name="stages",
             help="List the stages that a ticket can be opened in",
             action=f"{_MODULE}.vambe.stages",
-            arguments=(_VAMBE, _JSON),
+            arguments=(_VAMBE, *_OUTPUT),
             description=("List the stages of all pipelines. An operator takes the name or the id of one as its stage."),
             examples=("stages",),
         ),
@@ -281,12 +411,26 @@ ROOT = Group(
             name="channels",
             help="List the connected senders, for phone_id",
             action=f"{_MODULE}.vambe.channels",
-            arguments=(_VAMBE, _JSON),
+            arguments=(_VAMBE, *_OUTPUT),
             description=(
                 "List the connected sender of each kind of channel. Its id is the phone_id of the connection\n"
                 "and of operators. Vambe tells one sender of a kind, even when there are several."
             ),
             examples=("channels",),
+        ),
+        Command(
+            name="examples",
+            help="Write the example Dags into a folder",
+            action=f"{_MODULE}.examples.write",
+            arguments=(
+                _argument("folder", metavar="DIR", help="where to, as your Dags folder; made when it is not there"),
+                _argument("--force", action="store_true", help="overwrite examples that were changed there"),
+            ),
+            description=(
+                "Write the example Dags into a folder. Each says at its top for whom it is and what to change.\n"
+                "Files that were changed there are not overwritten unless --force is given."
+            ),
+            examples=("examples dags/vambe",),
         ),
     ),
 )

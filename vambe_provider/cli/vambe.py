@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vambe_provider.cli.connections import vambe_hook
-from vambe_provider.cli.output import print_json, print_line, print_table
+from vambe_provider.cli.output import print_line, print_table, print_value
 from vambe_provider.cli.run import DONE, NOTHING, complain
-from vambe_provider.contact_policy.phone import mask_number
+from vambe_provider.contact_policy.numbers import mask_number
 from vambe_provider.exceptions import VambeAuthError, VambeRefusedError
 
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ def check(options: argparse.Namespace) -> int:
     """Say whether a connection works."""
     with vambe_hook(options.conn_id) as hook:
         works, message = hook.test_connection()
-    if options.json:
-        print_json({"conn_id": options.conn_id, "ok": works, "message": message})
+    if options.output != "table":
+        print_value({"conn_id": options.conn_id, "ok": works, "message": message}, options.output)
     elif works:
         print_line(message)
     else:
@@ -37,9 +37,10 @@ def stages(options: argparse.Namespace) -> int:
     """List the stages of all pipelines."""
     with vambe_hook(options.conn_id) as hook:
         found = [stage for pipeline in hook.get_pipelines() for stage in pipeline.stages]
-    if options.json:
+    if options.output != "table":
         names = ("pipeline_name", "pipeline_id", "name", "id")
-        print_json([{"label": stage.label, **{name: getattr(stage, name) for name in names}} for stage in found])
+        plain = [{"label": stage.label, **{name: getattr(stage, name) for name in names}} for stage in found]
+        print_value(plain, options.output)
     elif found:
         print_table(("STAGE", "ID"), [(stage.label, stage.id) for stage in found])
     if not found:
@@ -51,8 +52,9 @@ def channels(options: argparse.Namespace) -> int:
     """List the connected senders."""
     with vambe_hook(options.conn_id) as hook:
         found = [(kind, sender) for kind in CHANNELS if (sender := _sender(hook, kind)) is not None]
-    if options.json:
-        print_json([{"channel": kind, "phone_id": sender.id, "number": _masked(sender)} for kind, sender in found])
+    if options.output != "table":
+        plain = [{"channel": kind, "phone_id": sender.id, "number": _masked(sender)} for kind, sender in found]
+        print_value(plain, options.output)
     elif found:
         print_table(("CHANNEL", "PHONE ID", "NUMBER"), [(kind, sender.id, _masked(sender)) for kind, sender in found])
     if not found:

@@ -13,6 +13,11 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+LISTENS_EVERY = 0.5
+"""Seconds after which a waiting main thread looks for signals: one that came just before it began to wait does not wake
+it, and would be handled only when everything is over.
+"""
+
 
 def run_to_the_end(main: Callable[[], Awaitable[T]], *, stop: Callable[[], None] = lambda: None) -> T:
     """Run ``main()`` in a thread with an event loop of its own, and wait for its end whatever happens meanwhile.
@@ -26,6 +31,8 @@ def run_to_the_end(main: Callable[[], Awaitable[T]], *, stop: Callable[[], None]
     :return: what ``main`` returned.
     """
     done: Future[T] = Future()
+    running = threading.Lock()  # and not the future's condition, which an exception at a bad moment leaves locked
+    running.acquire()
     context = contextvars.copy_context()
 
     def target() -> None:
@@ -34,17 +41,23 @@ def run_to_the_end(main: Callable[[], Awaitable[T]], *, stop: Callable[[], None]
                 done.set_result(runner.run(_awaited(main), context=context))
         except BaseException as error:  # noqa: BLE001 - handed to the waiting thread, whatever it is
             done.set_exception(error)
+        running.release()
+
+    def wait() -> None:
+        while not done.done():
+            running.acquire(timeout=LISTENS_EVERY)
 
     thread = threading.Thread(target=target, name="vambe-delivery", daemon=True)
     try:
         thread.start()
+        wait()
         return done.result()
     except BaseException:
         # A second signal, such as that of a timeout after a kill, must not tear what the first one lets end.
         while thread.ident is not None and not done.done():
             with contextlib.suppress(BaseException):
                 stop()
-                done.exception()
+                wait()
         raise
 
 

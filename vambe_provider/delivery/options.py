@@ -3,33 +3,49 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from vambe_provider.delivery.model import Origin
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryOptions:
     """The knobs of a delivery; a run has one set for all of its tickets.
 
-    :param run: who sends, the same for every try of one task instance, as ``dag/task/run/-1``; cut at 250 characters.
-    :param on_unknown: ``fail`` never sends a ticket again that may exist; ``resend`` sends it when no check could tell.
-    :param on_change: ``open_again`` opens a second ticket when the content of an opened key changed; ``ignore`` does
+    :param origin: the task that delivers.
+    :param account: the account of Vambe that it delivers to, from ``ConnectionSettings.account``.
+    :param sender: the sender, as ``channel/phone_id``.
+    :param on_unknown: ``fail`` never sends a ticket again that may exist; ``resend`` sends it once more in a Dag run
+        when no look could tell.
+    :param on_change: ``open_again`` opens a new generation when the content of an open key changed; ``ignore`` does
         not.
-    :param resend: open again what is open, once per ``run``.
+    :param resend: open a new generation of what is open, once per Dag run.
     :param lease: seconds that a claim protects a ticket, on top of the request timeout.
     :param polls: seconds to wait before each look during a reconciliation.
+    :param young: seconds for which absence in Vambe can still prove that nothing was created.
     :param retry_budget: seconds for which a single ticket is tried again in place while nothing is sent.
+    :param policy: a contact policy judges every ticket again before it is sent.
+    :param ledger_conn_id: the connection of the ledger, for commands in texts; None without one.
     """
 
-    run: str
+    origin: Origin
+    account: str
+    sender: str = ""
     on_unknown: Literal["fail", "resend"] = "fail"
     on_change: Literal["ignore", "open_again"] = "ignore"
     resend: bool = False
     lease: float = 120.0
     polls: tuple[float, ...] = (1.0, 3.0, 6.0, 10.0, 20.0)
+    young: float = 6 * 3600.0
     retry_budget: float = 120.0
+    policy: bool = False
+    ledger_conn_id: str | None = None
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "run", self.run[:250])
+    @property
+    def recalls(self) -> bool:
+        """True when the rules have to know every attempt of this Dag run: it may begin one that others forbid."""
+        return self.resend or self.on_change == "open_again" or self.on_unknown == "resend"
 
     def hold(self, timeout: float) -> float:
         """Return the seconds after which others may take a claim: the lease, and the longest that its last request

@@ -5,27 +5,39 @@ from __future__ import annotations
 import asyncio
 import json
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, urlsplit
 
+from vambe_provider.api import endpoints
+from vambe_provider.api.calls import aiterating, awaiting, blocking, iterating
 from vambe_provider.compat import BaseHook, async_connection, async_extra, async_mask_secret, mask_secret
-from vambe_provider.exceptions import VambeAuthError, VambeConfigError, VambeError, VambeNotSentError, VambeRefusedError
-from vambe_provider.hooks.calls import VambeCalls
+from vambe_provider.exceptions import (
+    VambeAuthError,
+    VambeConfigError,
+    VambeError,
+    VambeNotSentError,
+    VambeReadError,
+    VambeRefusedError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import TracebackType
 
     from vambe_provider.api import AsyncVambeClient, ConnectionSettings, VambeClient
+    from vambe_provider.api.calls import Call
     from vambe_provider.compat import Connection
 
+T = TypeVar("T")
 
-class VambeHook(VambeCalls, BaseHook):
+
+class VambeHook(BaseHook):
     """Talk to Vambe with the settings of an Airflow connection.
 
-    Every call has an async twin with an ``a`` in front of its name. Reads are repeated a few times when the network
-    fails; a call that changes something is one request and is never repeated by the hook. Close the hook, or use it in
-    a ``with`` or ``async with`` block, to give its network connections back.
+    Every call has an async twin with an ``a`` in front of its name, which never blocks the event loop. Reads are
+    repeated a few times when the network fails; a call that changes something is one request and is never repeated by
+    the hook. The calls, and what they raise, are described in :mod:`vambe_provider.api.endpoints`. Close the hook, or
+    use it in a ``with`` or ``async with`` block, to give its network connections back.
 
     The API key is read from the connection only, is masked in every log, and is sent as ``x-api-key`` and nowhere else.
 
@@ -55,6 +67,7 @@ class VambeHook(VambeCalls, BaseHook):
         """
         if self._settings is None:
             connection = self.get_connection(self.vambe_conn_id)
+            _check(self.vambe_conn_id, connection)
             for secret in _secrets(connection.password, connection.extra_dejson):
                 mask_secret(secret)
             self._settings = _settings(self.vambe_conn_id, connection, connection.extra_dejson)
@@ -64,6 +77,7 @@ class VambeHook(VambeCalls, BaseHook):
         """Return :attr:`settings` without blocking the event loop."""
         if self._settings is None:
             connection = await async_connection(self.vambe_conn_id)
+            _check(self.vambe_conn_id, connection)
             extra = await async_extra(connection)
             for secret in _secrets(connection.password, extra):
                 await async_mask_secret(secret)
@@ -114,6 +128,41 @@ class VambeHook(VambeCalls, BaseHook):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.aclose()
+
+    # The calls
+
+    open_ticket = blocking(endpoints.open_ticket)
+    aopen_ticket = awaiting(endpoints.open_ticket)
+    close_ticket = blocking(endpoints.close_ticket)
+    aclose_ticket = awaiting(endpoints.close_ticket)
+    get_pipelines = blocking(endpoints.get_pipelines)
+    aget_pipelines = awaiting(endpoints.get_pipelines)
+    find_stage = blocking(endpoints.find_stage)
+    afind_stage = awaiting(endpoints.find_stage)
+    get_channel = blocking(endpoints.get_channel)
+    aget_channel = awaiting(endpoints.get_channel)
+    get_contact = blocking(endpoints.get_contact)
+    aget_contact = awaiting(endpoints.get_contact)
+    search_contacts = blocking(endpoints.search_contacts)
+    asearch_contacts = awaiting(endpoints.search_contacts)
+    list_contacts = iterating(endpoints.list_contacts)
+    alist_contacts = aiterating(endpoints.list_contacts)
+    get_messages = blocking(endpoints.get_messages)
+    aget_messages = awaiting(endpoints.get_messages)
+    update_contact_metadata = blocking(endpoints.update_contact_metadata)
+    aupdate_contact_metadata = awaiting(endpoints.update_contact_metadata)
+    update_ticket_metadata = blocking(endpoints.update_ticket_metadata)
+    aupdate_ticket_metadata = awaiting(endpoints.update_ticket_metadata)
+    update_ticket_amount = blocking(endpoints.update_ticket_amount)
+    aupdate_ticket_amount = awaiting(endpoints.update_ticket_amount)
+
+    def run(self, call: Call[T]) -> T:
+        """Carry out one call; the methods above do it for you."""
+        return self.get_conn().run(call)
+
+    async def arun(self, call: Call[T]) -> T:
+        """Carry out one call; the methods above do it for you."""
+        return await (await self.aget_conn()).arun(call)
 
     def test_connection(self) -> tuple[bool, str]:
         """Read the pipelines, which changes nothing, and say in words whether key, host and network are right."""
@@ -166,6 +215,27 @@ class VambeHook(VambeCalls, BaseHook):
         return widgets
 
 
+def _check(conn_id: str, connection: Connection) -> None:
+    """Refuse a connection that is none of ours before anything of it is used: its password belongs to somebody else.
+
+    :raises VambeConfigError: when its type is another one, or its extra is not a JSON object.
+    """
+    problem, fix = None, None
+    if connection.conn_type != VambeHook.conn_type:
+        problem = f"its type is {str(connection.conn_type or 'empty')[:40]}, not {VambeHook.conn_type}"
+        fix = "Name a connection of the type vambe in vambe_conn_id."
+    elif extra := (connection.extra or "").strip():
+        try:
+            problem = None if isinstance(json.loads(extra), dict) else "extra: this is not a JSON object"
+        except (ValueError, RecursionError):
+            problem = "extra: this is not JSON"
+        fix = 'Write it as {"phone_id": "…"}.'
+    if problem is not None:
+        error = VambeConfigError(problem, fix=fix)
+        error.name_connection(conn_id)
+        raise error
+
+
 def _settings(conn_id: str, connection: Connection, extra: Mapping[str, Any]) -> ConnectionSettings:
     from vambe_provider.api import ConnectionSettings
 
@@ -176,9 +246,11 @@ def _settings(conn_id: str, connection: Connection, extra: Mapping[str, Any]) ->
             extra=extra,
             schema=connection.schema,
             port=connection.port,
+            name=conn_id,
         )
     except VambeConfigError as error:
-        raise VambeConfigError(f"connection {conn_id}: {error.message}", fix=error.fix) from None
+        error.name_connection(conn_id)
+        raise
 
 
 def _secrets(key: str | None, extra: Mapping[str, Any]) -> set[str]:
@@ -216,6 +288,8 @@ def _diagnosis(error: VambeError) -> str:
         case VambeAuthError():
             cause = "The API key is wrong"
         case VambeRefusedError():
+            cause = "The host is reached, but it does not look like the Vambe API: check the base URL"
+        case VambeReadError(status=int(status)) if 300 <= status < 500:
             cause = "The host is reached, but it does not look like the Vambe API: check the base URL"
         case VambeNotSentError(status=None):
             cause = "The host cannot be reached: check the base URL and the network"

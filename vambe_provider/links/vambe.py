@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from vambe_provider.compat import BaseOperatorLink, XCom
 
 if TYPE_CHECKING:
     from vambe_provider.compat import BaseOperator, TaskInstanceKey
 
+_UNSAFE = re.compile(r"[\x00-\x20\x7f\\]")
 XCOM_KEY = "vambe_conversation"
 """Where the task leaves the URL. The link only reads it: nothing of this provider runs in the API server for it."""
 
@@ -34,6 +36,23 @@ def conversation_url(*, app_url: str, pipeline_id: str, ai_contact_id: str) -> s
     :param ai_contact_id: the contact.
     """
     return f"{app_url}/pipeline?{urlencode({'id': pipeline_id, 'chatContactId': ai_contact_id})}"
+
+
+def is_below(url: object, app_url: str) -> bool:
+    """Return whether an address leads to the web app of a connection; one that was handed on may lead anywhere.
+
+    :param url: the address.
+    :param app_url: the web app, as the connection names it.
+    """
+    if not isinstance(url, str) or _UNSAFE.search(url):
+        return False
+    try:
+        there, app = urlsplit(url), urlsplit(app_url)
+    except ValueError:
+        return False
+    if there.scheme.lower() not in ("http", "https") or app.scheme.lower() != there.scheme.lower():
+        return False
+    return there.netloc.lower() == app.netloc.lower() and f"{there.path}/".startswith(f"{app.path.rstrip('/')}/")
 
 
 def push_link(context: Any, url: str | None) -> None:

@@ -3,37 +3,38 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from vambe_provider.compat import AirflowSkipException, BaseOperator, time_trigger
 from vambe_provider.exceptions import VambeConfigError, VambeDeliveryError
-from vambe_provider.operators.common import (
+from vambe_provider.operators.arguments import (
     DEFAULT_CONNECTION,
-    Stages,
-    check_sender,
     choice,
     delivery_options,
     flag,
     given,
-    permanent_errors_fail,
-    run_name,
-    sql_ledger,
+    given_text,
+    origin_of,
+    persons,
+    stated,
     whole_number,
 )
+from vambe_provider.operators.errors import permanent_errors_fail
+from vambe_provider.operators.ledgers import sql_ledger
+from vambe_provider.operators.stages import Stages, check_sender
 
 if TYPE_CHECKING:
     from vambe_provider.api import ConnectionSettings
     from vambe_provider.api.rate import Rate
     from vambe_provider.compat import Context
-    from vambe_provider.delivery.mapping import TicketTemplate
-    from vambe_provider.delivery.prepare import Preparer
-    from vambe_provider.delivery.report import Report
+    from vambe_provider.delivery.batch.report import Report
+    from vambe_provider.delivery.batch.source import Rows
+    from vambe_provider.delivery.rows.mapping import TicketTemplate
+    from vambe_provider.delivery.rows.prepare import Preparer
     from vambe_provider.hooks.vambe import VambeHook
-
-Check = Callable[[Sequence[str]], None]
 
 DEFER_AFTER = 30.0
 """Seconds with nothing to do for which a deferrable task leaves its worker slot."""
@@ -44,12 +45,12 @@ MAX_IDLE = 5
 class Source(Protocol):
     """Where the rows of a batch come from."""
 
-    def stream(self, check: Check) -> Iterator[Mapping[str, Any]]:
-        """Yield the rows after a check of their columns; runs in a thread of its own."""
+    def open(self) -> AbstractContextManager[Rows]:
+        """Open the rows; this and their reading happen in a thread of their own."""
         ...
 
     def total(self) -> int | None:
-        """Return how many rows there are, or None when that cannot be told."""
+        """Return how many rows there are, or None when telling would cost a query."""
         ...
 
 
@@ -66,7 +67,9 @@ class VambeTicketsOperator(BaseOperator):
         "on_unknown",
         "on_change",
         "max_rejected",
+        "max_tickets",
         "validate_only",
+        "seed",
         "resend",
         "shard_index",
         "shard_count",
@@ -90,7 +93,9 @@ class VambeTicketsOperator(BaseOperator):
         on_unknown: str = "fail",
         on_change: str = "ignore",
         max_rejected: int | str = 0,
+        max_tickets: int | str | None = None,
         dry_run: bool | str = False,
+        seed: bool | str = False,
         resend: bool | str = False,
         contact_policy: object | None = None,
         shard_index: int | str = 0,
@@ -115,6 +120,11 @@ class VambeTicketsOperator(BaseOperator):
         self.on_unknown = on_unknown
         self.on_change = on_change
         self.max_rejected = max_rejected
+        self.max_tickets = max_tickets
+        self.seed = seed
+        self._given = frozenset(
+            name for name, value in (("namespace", namespace), ("ledger_conn_id", ledger_conn_id)) if value is not None
+        )
         # The base class has a method `dry_run`, which is something else.
         self.validate_only = dry_run
         self.resend = resend
@@ -126,7 +136,6 @@ class VambeTicketsOperator(BaseOperator):
         self.phone_id = phone_id
         self.channel = channel
         self._stop: threading.Event | None = None
-        self._any_rows = False
         self._earlier: dict[str, Any] | None = None
 
     def execute(self, context: Context) -> dict[str, Any]:
@@ -163,7 +172,7 @@ class VambeTicketsOperator(BaseOperator):
 
     def _leave_slot(self, report: Report, seconds: float, idle: int) -> NoReturn:
         """Defer until there is something to do; the ledger knows where the task was."""
-        from vambe_provider.delivery.pacing import duration
+        from vambe_provider.delivery.pace.rate import duration
 
         self.log.info("%s; going on in %s, until then without a worker slot", report.summary(), duration(seconds))
         self.defer(
@@ -184,14 +193,35 @@ class VambeTicketsOperator(BaseOperator):
     def ledger_connection(self) -> str:
         """Return the connection of the ledger.
 
-        :raises VambeConfigError: when none is given.
+        :raises VambeConfigError: when none is given, or its template gave nothing.
         """
-        conn_id = given(self.ledger_conn_id)
+        conn_id = self.stated("ledger_conn_id", "without it nothing remembers what was sent")
         if conn_id is None:
             raise VambeConfigError(
-                "ledger_conn_id: is missing", fix="Name a database connection; the table of the ledger is made in it."
+                "ledger_conn_id: is missing", fix="Name a database connection; the tables of the ledger are made in it."
             )
-        return str(conn_id)
+        return conn_id
+
+    def stated(self, name: str, why: str) -> str | None:
+        """Return one of the arguments that nothing must not stand in for; None when it was left out."""
+        return stated(getattr(self, name), name=name, was_given=name in self._given, why=why)
+
+    def key_namespace(self, context: Context) -> str:
+        """Return the set in which the keys are unique; by default the task's own.
+
+        :raises VambeConfigError: when it is not a usable name, or a mapped task has none.
+        """
+        from vambe_provider.delivery.key import check_namespace
+
+        name = self.stated("namespace", "with another namespace everything would be sent again")
+        if name is None and getattr(context.get("ti"), "map_index", -1) >= 0:
+            raise VambeConfigError(
+                "namespace: a mapped task needs one, because all of its parts share the task's name",
+                fix="Give the parts that read the same rows one namespace, such as 'late-orders', and all others a "
+                "namespace of their own, such as 'late-orders-cl'.",
+            )
+        # A slash is in no Dag id and no task id, so that two tasks never have the same default.
+        return check_namespace(name or f"{self.dag_id}/{self.task_id}")
 
     def keys(self) -> list[str]:
         """Return the names of the key columns; a text may hold several, separated by commas."""
@@ -199,29 +229,36 @@ class VambeTicketsOperator(BaseOperator):
         return [str(name).strip() for name in names if str(name).strip()]
 
     def _deliver(self, hook: VambeHook, context: Context) -> Report:
-        from vambe_provider.delivery.engine import deliver_many
-        from vambe_provider.delivery.report import allowed
+        from vambe_provider.delivery.batch.loop import deliver_many
+        from vambe_provider.delivery.batch.report import allowed
 
+        sender = {"phone_id": given_text(self.phone_id), "channel": given_text(self.channel)}
+        ledger_conn_id = self.ledger_connection()
         options = delivery_options(
-            run=run_name(context, task_id=self.task_id),
+            origin=origin_of(context, dag_id=self.dag_id, task_id=self.task_id),
+            settings=hook.settings,
             on_unknown=self.on_unknown,
             on_change=self.on_change,
             resend=self.resend,
+            ledger_conn_id=ledger_conn_id,
+            **sender,
         )
         self._check_arguments()
         allowed(self.max_rejected, 0)
-        sender = {"phone_id": given(self.phone_id), "channel": given(self.channel)}
-        prepare = self._preparer(hook, sender)
+        prepare = self._preparer(hook, sender, self.key_namespace(context))
         rate = self._rate(hook.settings, sender["channel"])
         dry_run = flag(self.validate_only, name="dry_run")
-        with self.open_source() as source, sql_ledger(self.ledger_connection()) as ledger:
+        with self.open_source() as source, sql_ledger(ledger_conn_id) as ledger:
             return deliver_many(
-                self._watched(source.stream(prepare.check)),
+                source.open,
                 prepare=prepare,
                 ledger=ledger,
                 settings=hook.settings,
                 options=options,
+                persons=persons(),
                 max_concurrency=whole_number(self.max_concurrency, name="max_concurrency", least=1),
+                max_tickets=self._max_tickets(),
+                seed=flag(self.seed, name="seed"),
                 rate=rate,
                 # Said once, and not on every resumption.
                 total=self._expected(source, rate) if rate and not (dry_run or self._earlier) else None,
@@ -232,25 +269,29 @@ class VambeTicketsOperator(BaseOperator):
                 **sender,
             )
 
+    def _max_tickets(self) -> int | None:
+        value = given(self.max_tickets)
+        return None if value is None else whole_number(value, name="max_tickets", least=0)
+
     def _check_arguments(self) -> None:
         choice(self.on_empty, name="on_empty", allowed=("skip", "succeed", "fail"))
         if self.contact_policy is not None:
             raise VambeConfigError("contact_policy: is not available in this version", fix="Leave it out.")
 
-    def _preparer(self, hook: VambeHook, sender: dict[str, Any]) -> Preparer:
+    def _preparer(self, hook: VambeHook, sender: dict[str, Any], namespace: str) -> Preparer:
         from vambe_provider.api.texts import mapping_from
-        from vambe_provider.delivery.key import check_namespace
-        from vambe_provider.delivery.mapping import compile_ticket
-        from vambe_provider.delivery.prepare import Preparer
+        from vambe_provider.delivery.rows.mapping import compile_ticket
+        from vambe_provider.delivery.rows.prepare import Preparer
 
         check_sender(hook.settings, **sender)
         template: Any = self.ticket if callable(self.ticket) else mapping_from(self.ticket)
         return Preparer(
             compile_ticket(template),
             key_columns=self.keys(),
-            namespace=check_namespace(str(given(self.namespace) or f"{self.dag_id}.{self.task_id}")),
+            namespace=namespace,
             settings=hook.settings,
             resolve_stage=Stages(hook).id_of,
+            persons=persons(),
             shard=(
                 whole_number(self.shard_index, name="shard_index", least=0),
                 whole_number(self.shard_count, name="shard_count", least=1),
@@ -261,25 +302,20 @@ class VambeTicketsOperator(BaseOperator):
     def _rate(self, settings: ConnectionSettings, channel: str | None) -> Rate | None:
         from vambe_provider.api.rate import parse_rate
 
-        text = self.rate if self.rate is None else str(self.rate).strip()
-        return parse_rate(text) if text else settings.rate_for(channel)
+        rate = given_text(self.rate)
+        return parse_rate(rate) if rate else settings.rate_for(channel)
 
     def _expected(self, source: Source, rate: Rate) -> int | None:
         """Return how many rows to expect, and say what the rate means for them."""
-        from vambe_provider.delivery.pacing import expected_time
+        from vambe_provider.delivery.pace.rate import expected_time
 
         rows = source.total()
         if rows is None:
+            self.log.info("Tickets go out at %s at most", rate)
             return None
         share = -(-rows // int(self.shard_count))
         self.log.info(expected_time(share, rate))
         return share
-
-    def _watched(self, rows: Iterator[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
-        """Yield the rows and remember that there were some, whichever shard they belong to."""
-        for row in rows:
-            self._any_rows = True
-            yield row
 
     def _conclude(self, report: Report, context: Context) -> dict[str, Any]:
         result = report.to_json()
@@ -291,7 +327,7 @@ class VambeTicketsOperator(BaseOperator):
             if (ti := context.get("ti")) is not None:
                 ti.xcom_push(key="return_value", value=result)
             raise failure
-        if not self._any_rows:
+        if not report.any_rows:
             self._nothing_to_do()
         return result
 

@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
+import re
+import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from vambe_provider.compat import BaseOperator
-from vambe_provider.exceptions import VambeConfigError, VambeRefusedError
-from vambe_provider.operators.common import DEFAULT_CONNECTION, flag, given, permanent_errors_fail
+from vambe_provider.compat import BaseOperator, task_state_store
+from vambe_provider.exceptions import (
+    VambeAuthError,
+    VambeConfigError,
+    VambeDeliveryError,
+    VambeMaybeSentError,
+    VambeRefusedError,
+)
+from vambe_provider.operators.arguments import DEFAULT_CONNECTION, flag, given
+from vambe_provider.operators.errors import permanent_errors_fail
 
 if TYPE_CHECKING:
+    from vambe_provider.api.requests import TicketRef
     from vambe_provider.compat import Context
     from vambe_provider.hooks.vambe import VambeHook
+    from vambe_provider.waiting.own import Own
+    from vambe_provider.waiting.tickets import Target
+
+LATE = (1.0, 3.0)
+"""Seconds after which a ticket that is not shown is looked for again: it may have been opened a moment ago."""
+_TICKET_FIX = "It is the ticket_id that VambeTicketSensor and VambeCloseTicketOperator return."
+_MEMORY = "vambe_close_ticket"
+_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,2})?")
+_CURRENCY = re.compile("[A-Za-z]{3}")
 
 
 class _VambeOperator(BaseOperator):
@@ -26,20 +45,23 @@ class _VambeOperator(BaseOperator):
 
 
 class VambeCloseTicketOperator(_VambeOperator):
-    """Close the active ticket of a contact.
+    """Close a ticket.
 
     Vambe names this endpoint and does not document it: which body it takes, what it answers when there is no active
     ticket, and whether the ticket counts as won or lost is unknown. What is sent is an empty body. Whether it worked
     can be seen with ``VambeTicketSensor(until="closed")``.
 
-    A task retry looks first: when no ticket is active any more, it is done. The look cannot tell tickets apart, so a
-    ticket that was opened between two tries is closed too.
+    Vambe closes whatever ticket of the contact is active. Given the result of the task that opened the ticket, the
+    operator looks first, and closes nothing when that ticket is closed already or another one has become active. Given
+    a bare id, it closes the active ticket. A task retry looks again; on Airflow 3.3 and newer it also knows which
+    ticket the try before meant, so that one which was opened between two tries stays open.
 
-    :param ai_contact_id: the contact; also the result of ``VambeOpenTicketOperator``.
-    :param missing_ok: whether it is fine that there is no active ticket; default true.
+    :param ai_contact_id: the result of ``VambeOpenTicketOperator``, or the id of a contact.
+    :param missing_ok: whether it is fine that there is nothing to close; default true.
     :param vambe_conn_id: the connection.
-    :return: ``{"ai_contact_id", "outcome"}``; the outcome is ``closed`` or ``no_active_ticket``.
-    :raises AirflowFailException: when the contact does not exist, or has no active ticket and ``missing_ok`` is false.
+    :return: ``{"ai_contact_id", "ticket_id", "outcome"}``; the outcome is ``closed`` or ``no_active_ticket``.
+    :raises AirflowFailException: when the contact does not exist, was merged into one that does not have the ticket, or
+        there is nothing to close and ``missing_ok`` is false.
     """
 
     template_fields: Sequence[str] = ("ai_contact_id", "missing_ok", "vambe_conn_id")
@@ -52,49 +74,68 @@ class VambeCloseTicketOperator(_VambeOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Look whether there is something to close, and close it."""
         with permanent_errors_fail(), self._hook() as hook:
-            contact_id = _one_contact(self.ai_contact_id)
+            target = _one_target(self.ai_contact_id)
             missing_ok = flag(self.missing_ok, name="missing_ok")
-            if not self._is_closed(hook, contact_id):
-                hook.close_ticket(contact_id)
-                return {"ai_contact_id": contact_id, "outcome": "closed"}
-            if not missing_ok:
+            closed, ticket_id = self._close(hook, target, context)
+            if not closed and not missing_ok:
                 raise VambeConfigError(
-                    f"Contact {contact_id} has no active ticket", fix="Set missing_ok to accept that."
+                    f"Contact {target.contact_id} has no active ticket of this task's",
+                    fix="Set missing_ok to accept that.",
                 )
-        self.log.info("Contact %s has no active ticket, so nothing was closed", contact_id)
-        return {"ai_contact_id": contact_id, "outcome": "no_active_ticket"}
+        if closed:
+            self.log.info("Closed the ticket %s of contact %s", ticket_id or "(id not shown)", target.contact_id)
+        else:
+            self.log.info("Contact %s has no ticket to close, so nothing was closed", target.contact_id)
+        outcome = "closed" if closed else "no_active_ticket"
+        return {"ai_contact_id": target.contact_id, "ticket_id": ticket_id, "outcome": outcome}
 
-    @staticmethod
-    def _is_closed(hook: VambeHook, contact_id: str) -> bool:
-        from vambe_provider.waiting.conditions import the_ticket
-        from vambe_provider.waiting.look import missing
-
+    def _close(self, hook: VambeHook, target: Target, context: Context) -> tuple[bool, str | None]:
+        """Return whether the ticket was closed by this call, and which one it is."""
+        store = task_state_store(context)
+        meant = store.get(_MEMORY) if store is not None else None
+        contact_id, own = _look(hook, target)
+        ticket_id = own.ticket.id if own.ticket else None
+        if own.state == "over" or (meant and ticket_id and meant != ticket_id):
+            return False, ticket_id
+        if store is not None and ticket_id:
+            store.set(_MEMORY, ticket_id)
         try:
-            info = hook.get_contact(contact_id).model_dump()
-        except VambeRefusedError as error:
-            raise (missing(contact_id) if error.status == 404 else error) from None
-        ticket = the_ticket(info, started=None)
-        return ticket is not None and ticket.closed
+            hook.close_ticket(contact_id)
+        except VambeAuthError:
+            raise
+        except (VambeRefusedError, VambeMaybeSentError) as error:
+            # It may have been closed by somebody else, or by this request.
+            _, now = _look(hook, target)
+            if now.state == "over":
+                return isinstance(error, VambeMaybeSentError), ticket_id
+            if now.state == "hidden" and error.status == 404:
+                return False, None
+            raise
+        return True, ticket_id
 
 
 class VambeUpdateTicketOperator(_VambeOperator):
     """Write metadata, an amount, or both to a ticket.
 
+    Given the result of the task that opened the ticket, the operator looks first which ticket that is, and writes to no
+    other one. Given a bare id, it writes to the active ticket of the contact.
+
     Metadata are merged into those that are there, and setting the same values again changes nothing: a task retry is
     safe. Vambe may drop a name that is not defined as a field of the ticket's type. Follows its pages about the
     metadata and the amount of a ticket.
 
-    :param ai_contact_id: the contact whose active ticket it is; also the result of ``VambeOpenTicketOperator``. Exactly
+    :param ai_contact_id: the result of ``VambeOpenTicketOperator``, or the contact whose active ticket it is. Exactly
         one of the three ids is needed.
     :param ticket_id: the ticket.
     :param contact_number: the phone number of the contact, with country code.
     :param metadata: names and values; sent as text, null values are left out.
     :param amount: a number, also as text or ``Decimal``.
-    :param currency: as ``CLP``; needed where the kind of ticket takes its amount from a price.
+    :param currency: three letters such as ``CLP``; needed where the kind of ticket takes its amount from a price.
     :param allow_closed_ticket: take the ticket that was closed last when none is active; default false.
     :param vambe_conn_id: the connection.
     :return: ``{"updated": ["metadata", "amount"]}``, what was written.
-    :raises AirflowFailException: when there is nothing to write, the ids are not exactly one, or Vambe refuses it.
+    :raises AirflowFailException: when there is nothing to write, the ids are not exactly one, another ticket has become
+        active, or Vambe refuses it.
     """
 
     template_fields: Sequence[str] = (
@@ -131,22 +172,29 @@ class VambeUpdateTicketOperator(_VambeOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Check everything, then write what is given."""
-        from vambe_provider.api import requests
+        from vambe_provider.api.requests import amount_from, metadata_from, ticket_named
+        from vambe_provider.waiting.ids import check_id
 
         with permanent_errors_fail(), self._hook() as hook:
-            contact = given(self.ai_contact_id)
-            ticket: requests.TicketRef = {
-                "ai_contact_id": None if contact is None else _one_contact(contact),
-                "ticket_id": given(self.ticket_id),
+            contact, ticket_id = given(self.ai_contact_id), given(self.ticket_id)
+            target = None if contact is None else _one_target(contact)
+            ticket: TicketRef = {
+                "ai_contact_id": target.contact_id if target else None,
+                "ticket_id": None if ticket_id is None else check_id(ticket_id, "ticket_id", fix=_TICKET_FIX),
                 "contact_number": given(self.contact_number),
                 "allow_closed_ticket": flag(self.allow_closed_ticket, name="allow_closed_ticket"),
             }
-            metadata, amount, currency = _mapping(self.metadata), given(self.amount), given(self.currency)
+            metadata, amount, currency = _mapping(self.metadata), _amount(self.amount), _currency(self.currency)
             if not metadata and amount is None:
                 raise VambeConfigError("metadata, amount: there is nothing to write")
-            # Built before anything is sent, so that a wrong amount does not leave half of it written.
+            # Looked at before anything is sent, so that a wrong amount does not leave half of it written.
+            ticket_named(**ticket)
+            if metadata:
+                metadata_from(metadata)
             if amount is not None:
-                requests.update_ticket_amount(amount, currency=currency, **ticket)
+                amount_from(amount, currency)
+            if target is not None and target.to_json():
+                ticket = _precisely(hook, target, ticket)
             updated = []
             if metadata:
                 hook.update_ticket_metadata(metadata, **ticket)
@@ -154,6 +202,8 @@ class VambeUpdateTicketOperator(_VambeOperator):
             if amount is not None:
                 hook.update_ticket_amount(amount, currency=currency, **ticket)
                 updated.append("amount")
+        where = ticket["ticket_id"] or ticket["ai_contact_id"] or "of the given number"
+        self.log.info("Wrote %s to the ticket %s", " and ".join(updated), where)
         return {"updated": updated}
 
 
@@ -180,18 +230,96 @@ class VambeUpdateContactOperator(_VambeOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Write the fields."""
         with permanent_errors_fail(), self._hook() as hook:
-            contact_id, metadata = _one_contact(self.ai_contact_id), _mapping(self.metadata)
+            contact_id, metadata = _one_target(self.ai_contact_id).contact_id, _mapping(self.metadata)
             hook.update_contact_metadata(contact_id, metadata)
+        self.log.info("Wrote %d fields of contact %s", len(metadata), contact_id)
         return {"ai_contact_id": contact_id, "updated": sorted(metadata)}
 
 
-def _one_contact(value: object) -> str:
-    from vambe_provider.waiting.ids import contact_ids
+def _one_target(value: object) -> Target:
+    from vambe_provider.waiting.ids import targets
 
-    found = contact_ids(value, name="ai_contact_id")
+    found = targets(value, name="ai_contact_id")
     if len(found) != 1:
         raise VambeConfigError(f"ai_contact_id: one contact is needed, not {len(found)}", fix="Map the task over them.")
     return found[0]
+
+
+def _look(hook: VambeHook, target: Target) -> tuple[str, Own]:
+    """Return the contact that has the ticket, and what is shown of the ticket.
+
+    :raises VambeRefusedError: when there is no such contact, or it was merged into one that does not have the ticket.
+    :raises VambeDeliveryError: when the ticket is not shown yet.
+    """
+    from vambe_provider.waiting.ids import check_account
+
+    check_account([target], getattr(hook.settings, "account", None), conn_id=hook.vambe_conn_id)
+    for pause in (*LATE, None):
+        contact_id, own = _look_once(hook, target)
+        if own.state != "not_yet":
+            return contact_id, own
+        if pause is not None:
+            time.sleep(pause)
+    raise VambeDeliveryError(
+        f"Vambe does not show the ticket of this run yet, nor any newer one of contact {target.contact_id}",
+        fix="A task retry looks again.",
+    )
+
+
+def _look_once(hook: VambeHook, target: Target) -> tuple[str, Own]:
+    from vambe_provider.api.contact_info import read_contact, same_id
+    from vambe_provider.waiting.look import missing
+    from vambe_provider.waiting.own import own_ticket
+
+    try:
+        info = read_contact(hook.get_contact(target.contact_id).model_dump())
+    except VambeRefusedError as error:
+        raise (missing(target.contact_id) if error.status == 404 else error) from None
+    own = own_ticket(info, target, now=time.time() + (hook.get_conn().server_clock_offset or 0.0))
+    if info.id is None or same_id(info.id, target.contact_id):
+        return target.contact_id, own
+    ticket = own.ticket
+    if ticket is None or not (target.mark in ticket.marks or same_id(ticket.id, target.ticket_id)):
+        raise missing(target.contact_id, merged_into=info.id)
+    return info.id, own
+
+
+def _precisely(hook: VambeHook, target: Target, ticket: TicketRef) -> TicketRef:
+    """Return the ticket of the target by its own id, where it is shown; the contact's active one may be another."""
+    contact_id, own = _look(hook, target)
+    found = own.ticket
+    if found is None and own.state == "over":
+        raise VambeConfigError(
+            f"Contact {contact_id} does not show the ticket of this run any more",
+            fix="Hand over the contact's id alone to write to whatever ticket is active.",
+        )
+    if found is None or found.id is None:
+        return {**ticket, "ai_contact_id": contact_id}
+    return {**ticket, "ai_contact_id": None, "ticket_id": found.id}
+
+
+def _amount(value: object) -> Any:
+    """Return an amount that a template may have turned into text.
+
+    :raises VambeConfigError: when a text is not a plain number, such as ``1_000`` or ``1,000``.
+    """
+    value = given(value)
+    if isinstance(value, str) and not _NUMBER.fullmatch(value.strip()):
+        raise VambeConfigError("amount: is not a number", fix="Write it as 15990 or 15990.50.")
+    return value
+
+
+def _currency(value: object) -> str | None:
+    """Return three letters.
+
+    :raises VambeConfigError: when it is something else.
+    """
+    value = given(value)
+    if value is None:
+        return None
+    if not isinstance(value, str) or not _CURRENCY.fullmatch(value.strip()):
+        raise VambeConfigError("currency: is not three letters", fix="Write it as CLP or USD.")
+    return value.strip().upper()
 
 
 def _mapping(value: object) -> dict[str, Any]:

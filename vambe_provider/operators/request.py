@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
-from vambe_provider.operators.common import given
+from vambe_provider.operators.arguments import given
 
+_PLACEHOLDER = re.compile(r"\b(?:None|nan|NaN|NaT|undefined)\b|<NA>|\{\{.*?\}\}|\{[A-Za-z_][A-Za-z0-9_.]*\}")
 _OBJECTS = ("contact_metadata", "ticket_metadata", "integration_data")
 
 
@@ -37,6 +39,21 @@ def merged_request(ticket: object, fields: Mapping[str, object]) -> tuple[dict[s
         problems.append("message: its template gave nothing; leave the message out to send none")
     _require_stage(request, problems)
     return request, problems
+
+
+def placeholders(request: Mapping[str, Any]) -> list[str]:
+    """Return what of a request's texts looks like a template that was not filled, or was filled with nothing.
+
+    Such a text reads ``Hola None`` or ``Hola {name}``; a customer should not.
+    """
+    message = request.get("message")
+    content = message.get("content") if isinstance(message, Mapping) else message
+    texts = {"message": content, "contact_name": request.get("contact_name")}
+    return [
+        f"{name}: holds {found.group()!r}, which a template left where a value should be"
+        for name, text in texts.items()
+        if isinstance(text, str) and (found := _PLACEHOLDER.search(text))
+    ]
 
 
 def _require_stage(request: dict[str, Any], problems: list[str]) -> None:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import ast
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from vambe_provider.exceptions import VambeConfigError
 
 if TYPE_CHECKING:
-    from vambe_provider.operators.batch import Check
+    from vambe_provider.delivery.batch.source import Rows
 
 
-class ListedRows:
+class HandedRows:
     """A list of dicts as a source; a column that a row lacks is null in it.
 
     :param rows: the list, or its JSON text or Python literal, which is what a template makes of it.
@@ -22,15 +23,13 @@ class ListedRows:
 
     def __init__(self, rows: object) -> None:
         self._rows = _listed(_parsed(rows) if isinstance(rows, str) else rows)
-        self._columns = list(dict.fromkeys(str(name) for row in self._rows for name in row))
 
-    def stream(self, check: Check) -> Iterator[dict[str, Any]]:
-        """Yield the rows, after the names of their columns were checked."""
-        if self._rows:
-            check(self._columns)
-        nothing = dict.fromkeys(self._columns)
-        for row in self._rows:
-            yield {**nothing, **row}
+    @contextmanager
+    def open(self) -> Iterator[Rows]:
+        """Hand out the rows."""
+        from vambe_provider.delivery.batch.source import ListedRows
+
+        yield ListedRows(self._rows)
 
     def total(self) -> int:
         """Return how many rows there are."""

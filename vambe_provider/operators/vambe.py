@@ -4,33 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from vambe_provider.compat import BaseOperator
 from vambe_provider.exceptions import VambeError, VambeValidationError
 from vambe_provider.links.vambe import VambeConversationLink, conversation_url, push_link
-from vambe_provider.operators.batch import VambeTicketsOperator
-from vambe_provider.operators.common import (
+from vambe_provider.operators.arguments import (
     DEFAULT_CONNECTION,
-    Stages,
-    check_sender,
     delivery_options,
     flag,
     given,
-    ledger_for,
-    permanent_errors_fail,
-    run_name,
+    given_text,
+    origin_of,
+    person_secret,
+    persons,
+    stated,
 )
-from vambe_provider.operators.rows import ListedRows
+from vambe_provider.operators.batch import VambeTicketsOperator
+from vambe_provider.operators.errors import permanent_errors_fail
+from vambe_provider.operators.ledgers import ledger_for
+from vambe_provider.operators.rows import HandedRows
+from vambe_provider.operators.stages import Stages, check_sender
 
 if TYPE_CHECKING:
     from vambe_provider.compat import Context, XComArg
     from vambe_provider.delivery.key import TicketKey
-    from vambe_provider.delivery.model import Result, Work
+    from vambe_provider.delivery.model import Origin, Result, Work
     from vambe_provider.hooks.vambe import VambeHook
-
-NAMESPACE = "task"
-"""The set in which the keys of single tickets are unique."""
 
 _HOW_TO_RESEND = (
     "It was opened before, so nothing was sent. To send it again on purpose, run the task with resend=True, as "
@@ -65,17 +67,24 @@ class VambeOpenTicketOperator(BaseOperator):
     :param phone_id: the sender; default the connection's.
     :param channel: ``web-whatsapp`` or ``whatsapp``; default the connection's.
     :param vambe_conn_id: the connection, of the type ``vambe``.
-    :param ticket_key: what makes this ticket the same one in every try, as ``order-late/{{ params.order_id }}``; one
-        key is one ticket for ever. Default: Dag, task, run and map index. Put no personal data in it.
-    :param ledger_conn_id: database connection in which opened tickets are remembered, in the table
-        ``vambe_ticket_ledger``. Without one, Airflow 3.3 and newer remember in the task's state store; on older
-        versions a second try looks in Vambe for what the first one did.
+    :param ticket_key: what makes this ticket the same one in every try, such as ``order-late/{{ params.order_id }}``;
+        one key is one ticket for ever. The same key with another person is an error. Default: Dag, task and run; in a
+        mapped task or a loop also the person. Put no personal data in it.
+    :param namespace: the set in which ``ticket_key`` is unique; default the Dag's id. Set it to share keys between
+        Dags, or to rename a Dag.
+    :param ledger_conn_id: database connection in which opened tickets are remembered, in the tables
+        ``vambe_ticket_ledger`` and ``vambe_ticket_attempts``. Without one, Airflow 3.3 and newer remember in the
+        task's state store; where that is empty on a later try, the task looks in Vambe for what an earlier try did.
     :param on_unknown: what to do with a ticket that may exist when no check can tell: ``fail`` leaves it to a person,
         ``resend`` sends it again.
     :param dry_run: check everything, send nothing, and answer ``dry_run``.
-    :param resend: open the ticket again although it is open, once per run; a boolean or a template.
-    :return: ``{"ai_contact_id", "ticket_key", "outcome", "stage_id", "link"}``; the outcome is ``opened``,
-        ``already_opened``, ``reconciled`` or ``dry_run``.
+    :param resend: open the ticket again although it is open, once per Dag run; a boolean or a template.
+    :param allow_placeholders: send a message or a name that holds ``None``, ``nan`` or braces as of a template; by
+        default such a ticket is refused.
+    :return: ``{"ai_contact_id", "ticket_key", "outcome", "stage_id", "link", "account", "mark", "opened_at",
+        "opened_until"}``; the outcome is ``opened``, ``already_opened``, ``reconciled`` or ``dry_run``. The last three
+        tell a later wait which ticket it waits for: what stands in its metadata, and between which times by Vambe's
+        clock it was opened, as ISO 8601 in UTC; null when they are not known.
     :raises AirflowFailException: when a retry could not change anything: wrong data, a refused request, a wrong key, or
         a ticket of which nobody can tell whether it exists.
     :raises VambeError: when a retry may work.
@@ -96,10 +105,12 @@ class VambeOpenTicketOperator(BaseOperator):
         "channel",
         "vambe_conn_id",
         "ticket_key",
+        "namespace",
         "ledger_conn_id",
         "on_unknown",
         "validate_only",
         "resend",
+        "allow_placeholders",
     )
     template_fields_renderers = {
         "contact_metadata": "json",
@@ -126,10 +137,12 @@ class VambeOpenTicketOperator(BaseOperator):
         channel: str | None = None,
         vambe_conn_id: str = DEFAULT_CONNECTION,
         ticket_key: str | None = None,
+        namespace: str | None = None,
         ledger_conn_id: str | None = None,
         on_unknown: str = "fail",
         dry_run: bool | str = False,
         resend: bool | str = False,
+        allow_placeholders: bool | str = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -147,10 +160,14 @@ class VambeOpenTicketOperator(BaseOperator):
         self.channel = channel
         self.vambe_conn_id = vambe_conn_id
         self.ticket_key = ticket_key
+        self.namespace = namespace
         self.ledger_conn_id = ledger_conn_id
         self.on_unknown = on_unknown
         self.validate_only = dry_run
         self.resend = resend
+        self.allow_placeholders = allow_placeholders
+        named = {"ticket_key": ticket_key, "namespace": namespace, "ledger_conn_id": ledger_conn_id}
+        self._given = frozenset(name for name, value in named.items() if value is not None)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Open the ticket, or find that it is open."""
@@ -164,16 +181,31 @@ class VambeOpenTicketOperator(BaseOperator):
         from vambe_provider.delivery.model import Outcome, Result
         from vambe_provider.delivery.one import deliver_one
 
-        run = run_name(context, task_id=self.task_id)
-        options = delivery_options(run=run, on_unknown=self.on_unknown, resend=self.resend)
+        sender = {"phone_id": given_text(self.phone_id), "channel": given_text(self.channel)}
+        ledger_conn_id = self._stated("ledger_conn_id", "without it less is remembered")
+        options = delivery_options(
+            origin=origin_of(context, dag_id=self.dag_id, task_id=self.task_id),
+            settings=hook.settings,
+            on_unknown=self.on_unknown,
+            resend=self.resend,
+            ledger_conn_id=ledger_conn_id,
+            **sender,
+        )
         stages = Stages(hook)
-        sender = {"phone_id": given(self.phone_id), "channel": given(self.channel)}
-        work = self._work(hook, stages, run, sender)
+        work = self._work(hook, stages, options.origin, sender, context)
         if flag(self.validate_only, name="dry_run"):
             result = Result(Outcome.DRY_RUN, work.key)
         else:
-            with ledger_for(given(self.ledger_conn_id), context) as ledger:
-                result = deliver_one(work, ledger=ledger, settings=hook.settings, options=options, **sender)
+            with ledger_for(ledger_conn_id, context) as ledger:
+                result = deliver_one(
+                    work,
+                    ledger=ledger,
+                    settings=hook.settings,
+                    options=options,
+                    persons=persons(),
+                    log=self.log.info,
+                    **sender,
+                )
         if result.error is not None:
             raise result.error
         self._log_outcome(result)
@@ -185,11 +217,16 @@ class VambeOpenTicketOperator(BaseOperator):
             "outcome": result.outcome.value,
             "stage_id": work.ticket.stage_id,
             "link": link,
+            "account": options.account,
+            **_opening(result),
         }
 
-    def _work(self, hook: VambeHook, stages: Stages, run: str, sender: dict[str, Any]) -> Work:
-        from vambe_provider.delivery.prepare import prepare_ticket
-        from vambe_provider.operators.request import merged_request
+    def _stated(self, name: str, why: str) -> str | None:
+        return stated(getattr(self, name), name=name, was_given=name in self._given, why=why)
+
+    def _work(self, hook: VambeHook, stages: Stages, origin: Origin, sender: dict[str, Any], context: Context) -> Work:
+        from vambe_provider.delivery.rows.prepare import prepare_ticket
+        from vambe_provider.operators.request import merged_request, placeholders
 
         check_sender(hook.settings, **sender)
         fields = {
@@ -203,19 +240,33 @@ class VambeOpenTicketOperator(BaseOperator):
             "message": self.message,
         }
         request, problems = merged_request(self.ticket, fields)
-        key = _key(str(given(self.ticket_key) or run), request)
+        namespace = self._stated("namespace", "in another namespace the ticket would be sent again")
+        stated_name = self._stated("ticket_key", "without it every run would send the ticket again")
+        name = stated_name or f"{origin.dag}/{origin.task}/{origin.run}"
+        key = _key(namespace or origin.dag, name, request, given=stated_name is not None)
         try:
             work = prepare_ticket(
-                request, key=key, settings=hook.settings, resolve_stage=stages.id_of, where="the ticket", **sender
+                request,
+                key=key,
+                settings=hook.settings,
+                resolve_stage=stages.id_of,
+                persons=persons(),
+                where="the ticket",
+                **sender,
             )
         except VambeValidationError as error:
             problems += error.problems
+        if not flag(self.allow_placeholders, name="allow_placeholders"):
+            problems += placeholders(request)
         if problems:
             raise VambeValidationError(problems, fix="Correct the arguments of the task or the data behind them.")
-        return work
+        more = "" if stated_name is not None else _what_tells_parts_apart(context, work)
+        return replace(work, key=_key(key.namespace, f"{name}{more}", request, given=False)) if more else work
 
     def _log_outcome(self, result: Result) -> None:
         self.log.info("Ticket %s: %s", result.key.text, result.outcome.value.replace("_", " "))
+        if result.note:
+            self.log.info(result.note)
         if result.outcome == "already_opened":
             self.log.info(_HOW_TO_RESEND)
 
@@ -232,14 +283,40 @@ class VambeOpenTicketOperator(BaseOperator):
         return conversation_url(app_url=app_url, pipeline_id=str(pipeline_id), ai_contact_id=ai_contact_id)
 
 
-def _key(name: str, request: Mapping[str, Any]) -> TicketKey:
+def _key(namespace: str, name: str, request: Mapping[str, Any], *, given: bool) -> TicketKey:
     """Return the key of a single ticket; personal data in its name is not readable in logs and in the ledger."""
-    from vambe_provider.delivery.key import TicketKey, named_key, ticket_key
+    from vambe_provider.delivery.key import check_namespace, named_key
 
     personal = [str(request.get(field) or "") for field in ("to_phone_number", "email", "contact_name")]
-    key = named_key(NAMESPACE, name)
-    shown = ticket_key(NAMESPACE, {"ticket": name}, personal=personal).text
-    return TicketKey(key.namespace, key.digest, shown.removeprefix("ticket="))
+    return named_key(check_namespace(namespace), name, given=given, personal=personal, secret=person_secret())
+
+
+def _what_tells_parts_apart(context: Context, work: Work) -> str:
+    """Return what the default key has besides Dag, task and run: the person in a mapped task or a loop, and the loop's
+    turn. Not the position in a mapped list: a list that changed would then message one person twice and one never.
+    """
+    ti = context.get("ti")
+    turn = getattr(ti, "region_index", None)
+    turn = turn if isinstance(turn, int) and turn >= 0 else None
+    if turn is None and (getattr(ti, "map_index", -1) or 0) < 0:
+        return ""
+    return f"/{work.person[:16]}" + ("" if turn is None else f"/loop-{turn}")
+
+
+def _opening(result: Result) -> dict[str, Any]:
+    """Return what a later wait has to know of the opening, by the API's clock."""
+    attempt = result.attempt
+    if attempt is None:
+        return {"mark": None, "opened_at": None, "opened_until": None}
+    return {
+        "mark": attempt.mark,
+        "opened_at": _iso(attempt.started + result.clock_offset),
+        "opened_until": _iso(attempt.ended + result.clock_offset),
+    }
+
+
+def _iso(moment: float) -> str:
+    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 class VambeOpenTicketBatchOperator(VambeTicketsOperator):
@@ -258,10 +335,10 @@ class VambeOpenTicketBatchOperator(VambeTicketsOperator):
     :param ticket: the request: a dict in whose texts ``{column}`` stands for the row's value, or a function from a row
         to such a dict, or to None to skip the row. A value that is nothing but ``{column}`` keeps its type and may be
         null; a null inside a text rejects the row. Formats are Python's, as ``{total:,.0f}``.
-    :param namespace: the set in which keys are unique; default Dag id and task id. Set it, so that a renamed Dag sends
-        nothing twice.
-    :param ledger_conn_id: database connection in which opened tickets are remembered, in the table
-        ``vambe_ticket_ledger``; needed.
+    :param namespace: the set in which keys are unique; default ``dag/task``, and needed in a mapped task. Set it, so
+        that a renamed Dag sends nothing twice.
+    :param ledger_conn_id: database connection in which opened tickets are remembered, in the tables
+        ``vambe_ticket_ledger`` and ``vambe_ticket_attempts``; needed.
     :param max_concurrency: requests that may be on their way at once.
     :param rate: tickets per period for the sender, as ``10/minute``, or ``none``; default the connection's.
     :param on_empty: what to do without rows: ``skip`` the task, ``succeed`` or ``fail``.
@@ -270,8 +347,11 @@ class VambeOpenTicketBatchOperator(VambeTicketsOperator):
     :param on_change: what to do when the content of an open ticket's row changed: ``ignore``, or ``open_again``.
     :param max_rejected: rejected rows with which the task still succeeds: a number, or a share as ``"5%"``; judged when
         every row was tried.
+    :param max_tickets: open at most so many tickets in this run; the other rows are reported as ``left`` and come in
+        the next run. None for no limit.
     :param dry_run: check everything and look it up in the ledger, send nothing.
-    :param resend: open tickets again although they are open, once per run; a boolean or a template.
+    :param seed: record every row as done and send nothing: for the backlog on the first day.
+    :param resend: open tickets again although they are open, once per Dag run; a boolean or a template.
     :param contact_policy: reserved.
     :param shard_index: which share of the rows this task takes, from 0 on.
     :param shard_count: in how many shares the rows are split; each row belongs to exactly one.
@@ -296,6 +376,6 @@ class VambeOpenTicketBatchOperator(VambeTicketsOperator):
         self.rows = rows
 
     @contextmanager
-    def open_source(self) -> Iterator[ListedRows]:
+    def open_source(self) -> Iterator[HandedRows]:
         """Return the rows."""
-        yield ListedRows(self.rows)
+        yield HandedRows(self.rows)

@@ -109,7 +109,11 @@ def _upsert_contact(state: SandboxState, opening: Opening, contact: Contact | No
 def _place_ticket(state: SandboxState, opening: Opening, contact: Contact) -> None:
     now = state.now()
     active = state.tickets.get(contact.active_ticket_id or "")
+    if active and state.config.existing_ticket == "keep":
+        return
     if active and state.config.existing_ticket == "move":
+        active.metadata_at, active.reads_at_metadata = now, contact.reads
+        active.metadata_before = dict(active.metadata)
         active.stage_id, active.updated_at, active.message = opening.stage_id, now, opening.message
         active.metadata.update(opening.ticket_metadata)
         active.integration_data.update(opening.integration_data)
@@ -266,4 +270,19 @@ def merge_contacts(state: SandboxState, contact: Contact, into: Contact) -> None
         into.last_closed_ticket_id = into.last_closed_ticket_id or contact.last_closed_ticket_id
         into.metadata = contact.metadata | into.metadata
         state.remove_contact(contact)
+        state.merged[contact.id] = into.id
         state.touch(into)
+
+
+def stamp(state: SandboxState, contacts: list[Contact], updated_at: int) -> None:
+    """Set when contacts changed last.
+
+    :param state: the account.
+    :param contacts: the contacts.
+    :param updated_at: when, in milliseconds since 1970.
+    """
+    with state.change():
+        for contact in contacts:
+            state.touch(contact, bump=False)
+            contact.updated_at = updated_at
+            state.updated.touch(contact.id, updated_at)

@@ -21,7 +21,6 @@ from vambe_provider.sandbox.replies import ApiError, Reply
 from vambe_provider.sandbox.transport import Released, Wire
 
 if TYPE_CHECKING:
-    from vambe_provider.sandbox.config import SandboxConfig
     from vambe_provider.sandbox.state import SandboxState
 
 
@@ -85,7 +84,8 @@ class Service:
             if self.faults.needs_phone(name):
                 await self._read_ahead(request, record)
             with self.state.changed:
-                fault = self.faults.pick(name, record.phone, reused=record.reused)
+                contact = request.match_info.get("id")
+                fault = self.faults.pick(name, record.phone, reused=record.reused, contact=contact)
                 record.fault = fault.kind if fault else None
                 self.state.announce()
         try:
@@ -110,12 +110,12 @@ class Service:
             respond=self._response,
             sent=partial(self._finish, record),
             released=self.released,
-            server_time=self.state.now() / 1000,
+            server_time=self.state.server_time(),
         )
 
     async def _read_ahead(self, request: web.Request, record: RequestRecord) -> None:
         with contextlib.suppress(ApiError):  # the endpoint itself will say so
-            await _read(request, record, self.state.config)
+            await _read(request, record, self.state)
 
     def _finish(self, record: RequestRecord, status: int | None) -> None:
         record.status = status
@@ -130,7 +130,7 @@ class Service:
             if request.headers.get("x-api-key") != config.api_key:
                 raise ApiError(401, "Invalid API key")  # noqa: TRY301
             # Before the wait: a client that hangs up meanwhile has sent its request all the same.
-            await _read(request, record, config)
+            await _read(request, record, self.state)
             if config.latency_ms or config.latency_jitter_ms:
                 jitter = random.random() * config.latency_jitter_ms  # noqa: S311
                 await asyncio.sleep((config.latency_ms + jitter) / 1000)
@@ -147,27 +147,29 @@ class Service:
     def _response(self, status: int, body: bytes, headers: dict[str, str]) -> web.Response:
         all_headers = {"Content-Type": "application/json; charset=utf-8"} | headers
         if self.state.config.clock_skew_seconds:
-            all_headers["Date"] = email.utils.formatdate(self.state.now() / 1000, usegmt=True)
+            all_headers["Date"] = email.utils.formatdate(self.state.server_time(), usegmt=True)
         return web.Response(status=status, body=body, headers=all_headers)
 
 
-async def _read(request: web.Request, record: RequestRecord, config: SandboxConfig) -> None:
+async def _read(request: web.Request, record: RequestRecord, state: SandboxState) -> None:
     """Read and parse the body into the record, once.
 
     :raises ApiError: 413 when it is too long, 400 when it is no JSON.
     """
     if record.body is not None or not request.can_read_body:
         return
-    raw = await request.content.read(config.max_body_bytes + 1)
-    while len(raw) <= config.max_body_bytes and not request.content.at_eof():
-        raw += await request.content.read(config.max_body_bytes + 1 - len(raw))
-    if len(raw) > config.max_body_bytes:
+    longest = state.config.max_body_bytes
+    raw = await request.content.read(longest + 1)
+    while len(raw) <= longest and not request.content.at_eof():
+        raw += await request.content.read(longest + 1 - len(raw))
+    if len(raw) > longest:
         raise ApiError(413, "request entity too large")
     if request.content_type != "application/json" or not raw:
         return
     try:
-        record.body = json.loads(raw)
+        body = json.loads(raw)
     except ValueError:
         raise ApiError(400, "Unexpected token in JSON") from None
-    if isinstance(record.body, dict) and "to_phone_number" in record.body:
-        record.phone = re.sub(r"\D", "", str(record.body["to_phone_number"])) or None
+    state.log_body(record, body, len(raw))
+    if isinstance(body, dict) and "to_phone_number" in body:
+        record.phone = re.sub(r"\D", "", str(body["to_phone_number"])) or None

@@ -10,7 +10,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from vambe_provider.sandbox.config import DEFAULT_API_KEY, SandboxConfig
-from vambe_provider.sandbox.server import serve
+from vambe_provider.sandbox.server import check_address, serve
 from vambe_provider.sandbox.storage import StateFileError
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
         config = SandboxConfig().changed(
             {"latency_ms": options.latency_ms, "api_key": options.api_key} | _switches(options.config)
         )
+        check_address(options.host, config)
     except ValueError as error:
         parser.error(str(error))
     try:
@@ -43,7 +44,11 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m vambe_provider.sandbox", description="A local Vambe to develop, demo and test against."
     )
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument(
+        "--host",
+        default="127.0.0.1",
+        help="address to listen on; one that other machines reach needs --api-key (default: %(default)s)",
+    )
     parser.add_argument("--port", type=int, default=8700, help="port; 0 for any free one (default: %(default)s)")
     parser.add_argument("--state", metavar="FILE", help="SQLite file that keeps tickets over a restart")
     parser.add_argument("--latency-ms", type=float, default=0.0, help="milliseconds that every API request takes")

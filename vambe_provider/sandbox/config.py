@@ -21,6 +21,7 @@ class SandboxConfig:
     :param latency_ms: milliseconds that every API request takes before it has an effect.
     :param latency_jitter_ms: up to so many random milliseconds on top.
     :param clock_skew_seconds: how far the server's clock is ahead; it shows in ``Date`` and in every time stamp.
+    :param stamp_skew_seconds: how far the time stamps of contacts, tickets and messages are ahead of ``Date``.
     :param max_body_bytes: larger request bodies are answered with 413.
     :param request_log: how many of the newest requests are remembered.
     :param success_status: what a POST is answered with when it worked, 200 or 201.
@@ -29,8 +30,8 @@ class SandboxConfig:
     :param strict_required: whether the three metadata objects must be in the body, as the OpenAPI text says.
     :param require_message: whether ``message`` must be there too, as the OpenAPI text says.
     :param existing_ticket: what opening does for a contact with an active ticket: ``new_ticket`` (the old one stays as
-        ``replaced``), ``move`` (the same ticket goes to the new stage), ``ignore`` (nothing happens) or
-        ``conflict`` (409).
+        ``replaced``), ``move`` (the same ticket goes to the new stage), ``keep`` (the old one stays as it is, and the
+        message is sent), ``ignore`` (nothing happens) or ``conflict`` (409).
     :param assistant_writes: whether the assistant sends a first message when the request holds none.
     :param session_window: what the ``whatsapp`` channel does with free text when the customer has not written for 24
         hours: ``ignore`` the rule, ``fail`` the message (the ticket exists), or ``refuse`` with 400.
@@ -41,6 +42,9 @@ class SandboxConfig:
     :param retry_after: how a 429 says how long to wait: ``seconds``, ``date`` (an HTTP date) or ``none``.
     :param visible_after_seconds: how long a new contact, ticket or message stays invisible to reads.
     :param visible_after_reads: how many reads of the contact do not show it yet.
+    :param search_after_seconds: how long the search, and only the search, does not find a new contact.
+    :param custom_field_filter: whether the contact list ``works`` with a custom field, has it ``ignored`` as older
+        servers have, or ``refused`` with 400.
     :param metadata_visible: whether reads show ticket metadata: ``yes``, ``no`` or ``late``.
     :param metadata_after_seconds: with ``late``, seconds until they show.
     :param metadata_after_reads: with ``late``, reads of the contact until they show.
@@ -52,13 +56,23 @@ class SandboxConfig:
     :param ticket_bumps_updated_at: whether a new ticket or message changes the contact's updated_at.
     :param whatsapp_spelling: whether contacts get the number that WhatsApp may use instead of the one in the request:
         521 for 52, 549 for 54, Brazilian mobiles without the 9.
-    :param phone_form: ``e164`` or ``digits``, how reads write the contact's number.
+    :param phone_form: how reads write the contact's number: ``e164``, ``digits``, ``national`` (without the country
+        code), ``extension`` (with one at the end), ``jid`` or ``lid`` (ids of WhatsApp), ``masked``, or ``none``.
     :param list_wrapper: None for bare arrays, or the name of the object key around pipelines and contacts, as ``data``.
     :param channel_wrapper: None, or the name of the key around a channel, as ``channel``.
     :param contacts_default_limit: rows of the contact list without ``limit``; None for all.
+    :param contacts_page_cap: rows that the contact list gives at most, whatever ``limit`` says; None for no cap.
+    :param contacts_offset: whether ``offset`` of the contact list is ``used`` or ``ignored``.
+    :param contacts_order: how ``updated_after`` sorts: ``ascending``, ``descending`` or ``mixed`` (by id).
+    :param contact_padding_bytes: bytes of a field of no use that every row of the contact list has.
+    :param merged_contacts: what a read of a contact that was merged answers: 404 (``missing``), or the contact that it
+        was merged into (``followed``).
     :param stage_filter: whether ``stage_id`` of the contact list means the ``active_ticket`` or the ``default_stage``.
     :param messages_page_size: messages on one page.
     :param messages_first_page: whether page 1 holds the ``newest`` or the ``oldest`` messages; a page is chronological.
+    :param messages_after_seconds: how much longer a message stays invisible than the contact's ``last_message_at``.
+    :param messages_more: how a page says that there are more: ``hasMore``, ``text`` (``"true"``), ``has_more``,
+        ``total`` (only the number of all messages) or ``nothing``.
     :param metadata_body: which body updating contact metadata takes: ``wrapped``, ``flat`` or ``both``.
     :param close_missing_status: what closing answers without an active ticket: 200, 400 or 404.
     :param require_currency: whether setting an amount needs ``currency``.
@@ -68,6 +82,7 @@ class SandboxConfig:
     latency_ms: float = 0.0
     latency_jitter_ms: float = 0.0
     clock_skew_seconds: float = 0.0
+    stamp_skew_seconds: float = 0.0
     max_body_bytes: int = 102_400
     request_log: int = 100_000
     success_status: Literal[200, 201] = 200
@@ -75,7 +90,7 @@ class SandboxConfig:
     bad_stage_status: Literal[400, 404] = 404
     strict_required: bool = True
     require_message: bool = False
-    existing_ticket: Literal["new_ticket", "move", "ignore", "conflict"] = "new_ticket"
+    existing_ticket: Literal["new_ticket", "move", "keep", "ignore", "conflict"] = "new_ticket"
     assistant_writes: bool = True
     session_window: Literal["ignore", "fail", "refuse"] = "ignore"
     disconnected_phones: tuple[str, ...] = field(default_factory=tuple)
@@ -85,6 +100,8 @@ class SandboxConfig:
     retry_after: Literal["seconds", "date", "none"] = "seconds"
     visible_after_seconds: float = 0.0
     visible_after_reads: int = 0
+    search_after_seconds: float = 0.0
+    custom_field_filter: Literal["works", "ignored", "refused"] = "works"
     metadata_visible: Literal["yes", "no", "late"] = "yes"
     metadata_after_seconds: float = 0.0
     metadata_after_reads: int = 0
@@ -94,13 +111,20 @@ class SandboxConfig:
     ticket_created_at: bool = True
     ticket_bumps_updated_at: bool = True
     whatsapp_spelling: bool = False
-    phone_form: Literal["e164", "digits"] = "e164"
+    phone_form: Literal["e164", "digits", "national", "extension", "jid", "lid", "masked", "none"] = "e164"
     list_wrapper: str | None = None
     channel_wrapper: str | None = None
     contacts_default_limit: int | None = 100
+    contacts_page_cap: int | None = None
+    contacts_offset: Literal["used", "ignored"] = "used"
+    contacts_order: Literal["ascending", "descending", "mixed"] = "ascending"
+    contact_padding_bytes: int = 0
+    merged_contacts: Literal["missing", "followed"] = "missing"
     stage_filter: Literal["active_ticket", "default_stage"] = "active_ticket"
     messages_page_size: int = 50
     messages_first_page: Literal["newest", "oldest"] = "oldest"
+    messages_after_seconds: float = 0.0
+    messages_more: Literal["hasMore", "text", "has_more", "total", "nothing"] = "hasMore"
     metadata_body: Literal["wrapped", "flat", "both"] = "both"
     close_missing_status: Literal[200, 400, 404] = 404
     require_currency: bool = False
@@ -160,5 +184,5 @@ def _check_plain(name: str, value: object, hint: type) -> None:
     accepted: tuple[type, ...] = (int, float) if hint is float else (hint,)
     if not isinstance(value, accepted) or (isinstance(value, bool) and hint is not bool):
         raise ValueError(f"{name}: {value!r} is not a {hint.__name__}")
-    if hint in (int, float) and name != "clock_skew_seconds" and typing.cast("float", value) < 0:
+    if hint in (int, float) and not name.endswith("skew_seconds") and typing.cast("float", value) < 0:
         raise ValueError(f"{name}: {value!r} is negative")

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from aiohttp import web
 
 from vambe_provider.sandbox import actions, shapes
 from vambe_provider.sandbox.faults import make_fault
-from vambe_provider.sandbox.page import render
 from vambe_provider.sandbox.replies import ApiError
 from vambe_provider.sandbox.validation import phone_digits
 
@@ -22,9 +19,6 @@ if TYPE_CHECKING:
     from vambe_provider.sandbox.model import Contact, JsonObject
 
 _LISTED = 1000
-_PAGE_POLICY = (
-    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; img-src data:"
-)
 
 
 class Control:
@@ -58,29 +52,7 @@ class Control:
         }
         routes = [web.post(f"/__sandbox__/{name}", self._posted(function)) for name, function in posts.items()]
         routes += [web.get(f"/__sandbox__/{name}", self._asked(function)) for name, function in gets.items()]
-        routes += [web.post("/__sandbox__/page/{what:reply|close|move}", self._page_form), web.get("/", self._page)]
         return [*routes, web.delete("/__sandbox__/faults", self._posted(self.clear_faults))]
-
-    async def _page(self, request: web.Request) -> web.Response:
-        with self._state.changed:
-            text = render(
-                self._state,
-                base_url=f"{request.scheme}://{request.host}",
-                faults=self._service.faults.in_force(),
-                chosen=request.query.get("contact"),
-                search=request.query.get("q", ""),
-            )
-        return web.Response(text=text, content_type="text/html", headers={"Content-Security-Policy": _PAGE_POLICY})
-
-    async def _page_form(self, request: web.Request) -> web.Response:
-        refuse_other_sites(request)
-        form = {name: str(value) for name, value in (await request.post()).items()}
-        body = form | {"ai_contact_id": form.get("contact", "")}
-        functions = {"reply": self.reply, "close": self.close, "move": self.move}
-        # What was clicked may be outdated by now (merged, closed); the page then simply shows how things are.
-        with self._state.changed, contextlib.suppress(KeyError, ValueError):
-            functions[request.match_info["what"]](body)
-        raise web.HTTPSeeOther(f"/?contact={quote(body['ai_contact_id'])}")
 
     def _posted(self, function: Callable[[JsonObject], JsonObject]) -> Callable[[web.Request], Awaitable[web.Response]]:
         async def handle(request: web.Request) -> web.Response:

@@ -21,7 +21,7 @@ from vambe_provider.sandbox.validation import (
     phone_digits,
     whatsapp_spelling,
 )
-from vambe_provider.sandbox.visibility import shows_contact, visible_messages
+from vambe_provider.sandbox.visibility import readable_messages, shows_contact
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -115,7 +115,7 @@ def open_ticket(call: Call) -> Reply:
         raise ApiError(
             config.bad_stage_status, "Stage not found" if config.bad_stage_status == 404 else "Invalid stage id"
         )
-    call.limiter.check(config, phone_id, state.now() / 1000)
+    call.limiter.check(config, phone_id, state.server_time())
     disconnected = phone_id in config.disconnected_phones
     if disconnected and not config.disconnected_creates_ticket:
         raise _disconnected(config)
@@ -214,6 +214,9 @@ def _contact(call: Call) -> Contact:
 
 
 def _seen_contact(call: Call) -> Contact:
+    if call.config.merged_contacts == "followed":
+        while call.path["id"] in call.state.merged:
+            call.path["id"] = call.state.merged[call.path["id"]]
     contact = _contact(call)
     if not shows_contact(call.state, contact):
         raise ApiError(404, "Contact not found")
@@ -270,22 +273,29 @@ def get_messages(call: Call) -> Reply:
     """M1: one page of a conversation."""
     contact = _seen_contact(call)
     page = whole_number(call.query, "page", default=1, minimum=1)
-    messages, size = visible_messages(call.state, contact), call.config.messages_page_size
+    messages, size = readable_messages(call.state, contact), call.config.messages_page_size
     first = (page - 1) * size
     if call.config.messages_first_page == "oldest":
         chosen = messages[first : first + size]
     else:
         end = max(0, len(messages) - first)
         chosen = messages[max(0, end - size) : end]
-    return Reply(
-        200,
-        {
-            "messages": [shapes.message(call.state, item) for item in chosen],
-            "page": page,
-            "hasMore": first + size < len(messages),
-            "total": len(messages),
-        },
-    )
+    shown = {"messages": [shapes.message(call.state, item) for item in chosen], "page": page}
+    return Reply(200, shown | _more(call.config, first + size < len(messages), len(messages)))
+
+
+def _more(config: SandboxConfig, more: bool, total: int) -> JsonObject:
+    match config.messages_more:
+        case "hasMore":
+            return {"hasMore": more, "total": total}
+        case "text":
+            return {"hasMore": str(more).lower()}
+        case "has_more":
+            return {"has_more": more}
+        case "total":
+            return {"total": total}
+        case _:
+            return {}
 
 
 def get_channel(call: Call) -> Reply:

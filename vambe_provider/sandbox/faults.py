@@ -61,7 +61,7 @@ class Fault:
     and ``probability`` choose; ``times`` limits how often.
 
     :param kind: what goes wrong:
-        ``status`` answers with ``status`` and ``body``;
+        ``status`` answers with ``status`` and ``body``, in whose JSON stands what it ``says``;
         ``drop`` breaks the connection without a reply, by ``mode``;
         ``hang`` waits ``seconds``, or until it is released, and then goes on as if nothing had been;
         ``truncated`` promises more bytes than it sends; ``malformed`` sends broken JSON;
@@ -80,6 +80,7 @@ class Fault:
     :param probability: only this share of the counted requests, decided by ``seed``.
     :param times: how often at most, or ``forever``; by default once, and forever with ``every`` or ``probability``.
     :param phone: only requests for this number: its digits, or a part of them; in Python also a function of the digits.
+    :param contact: only requests with this id in their path.
     :param reused: only requests on a connection that has (True) or has not (False) carried one before.
     """
 
@@ -92,8 +93,10 @@ class Fault:
     seed: int = 0
     times: int | Literal["forever"] | None = None
     phone: str | Callable[[str], bool] | None = None
+    contact: str | None = None
     reused: bool | None = None
     status: int | None = None
+    says: str | None = None
     body: Literal["json", "html", "empty"] = "json"
     mode: Literal["reset", "close", "half_close"] = "reset"
     seconds: float | None = None
@@ -127,9 +130,11 @@ class Fault:
         if isinstance(self.phone, str):
             self.phone = re.sub(r"\D", "", self.phone)
 
-    def fits(self, where: str, phone: str | None, *, reused: bool) -> bool:
+    def fits(self, where: str, phone: str | None, *, reused: bool, contact: str | None = None) -> bool:
         """Tell whether the rule counts a request."""
         if self.where not in ("*", where) or (self.reused is not None and self.reused != reused):
+            return False
+        if self.contact is not None and self.contact != contact:
             return False
         if self.phone is None:
             return True
@@ -184,14 +189,15 @@ class FaultSet:
         """Tell whether the number of a request has to be known to choose a rule."""
         return any(rule.phone is not None and rule.where in ("*", where) for rule in self.rules)
 
-    def pick(self, where: str, phone: str | None, *, reused: bool) -> Fault | None:
+    def pick(self, where: str, phone: str | None, *, reused: bool, contact: str | None = None) -> Fault | None:
         """Count a request in every rule that fits it, and return the first rule that hits it.
 
         :param where: the endpoint's name.
         :param phone: digits of the number in the request, when known.
         :param reused: whether the connection has carried a request before.
+        :param contact: the id in its path, if there is one.
         """
-        fitting = [rule for rule in self.rules if rule.fits(where, phone, reused=reused)]
+        fitting = [rule for rule in self.rules if rule.fits(where, phone, reused=reused, contact=contact)]
         striking = [rule for rule in fitting if rule.strikes()]
         if not striking:
             return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from vambe_provider.sandbox.validation import phone_digits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
     from vambe_provider.sandbox.app import Service
     from vambe_provider.sandbox.config import SandboxConfig
@@ -43,6 +45,14 @@ class Sandbox:
     def api_key(self) -> str:
         """The API key that requests must carry."""
         return self._state.config.api_key
+
+    def airflow_connection(self, **extra: Any) -> str:
+        """Return a connection to this sandbox, as JSON for a variable such as ``AIRFLOW_CONN_VAMBE_DEFAULT``.
+
+        :param extra: further fields of the extra; ``phone_id`` is ``qr-main`` and ``rate`` is ``none`` by default.
+        """
+        fields = {"phone_id": "qr-main", "rate": "none"} | extra
+        return json.dumps({"conn_type": "vambe", "host": self.url, "password": self.api_key, "extra": fields})
 
     @property
     def config(self) -> SandboxConfig:
@@ -188,6 +198,37 @@ class Sandbox:
         """
         if not actions.move_ticket(self._state, self._contact(ai_contact_id), stage):
             raise KeyError(f"contact {ai_contact_id} has no active ticket")
+
+    def stamp(self, *ai_contact_ids: str, updated_at: datetime) -> None:
+        """Set when contacts changed last, as a change in bulk or a wrong clock would.
+
+        :param ai_contact_ids: the contacts.
+        :param updated_at: when, with a time zone.
+        :raises KeyError: when there is no such contact.
+        """
+        actions.stamp(
+            self._state, [self._contact(item) for item in ai_contact_ids], round(updated_at.timestamp() * 1e3)
+        )
+
+    def spoil_row(self, ai_contact_id: str, **fields: Any) -> None:
+        """Have the contact list show fields of one contact otherwise, such as ``id=None``.
+
+        :param ai_contact_id: the contact.
+        :param fields: names and values; none to show it as it is again.
+        :raises KeyError: when there is no such contact.
+        """
+        with self._state.change():
+            self._state.odd_fields[self._contact(ai_contact_id).id] = fields
+
+    def write_message(self, ai_contact_id: str, text: str, *, direction: str) -> None:
+        """Write a message with any direction.
+
+        :param ai_contact_id: the contact.
+        :param text: the message.
+        :param direction: such as ``OUTBOUND``, or a word that no page documents.
+        :raises KeyError: when there is no such contact.
+        """
+        actions.write(self._state, self._contact(ai_contact_id), text, direction=direction)
 
     def merge_contacts(self, ai_contact_id: str, into: str) -> None:
         """Merge a contact into another; the first id does not exist afterwards.

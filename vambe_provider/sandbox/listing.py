@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from vambe_provider.sandbox.catalog import STAGES
 from vambe_provider.sandbox.model import Contact, parse_iso, snake_case
 from vambe_provider.sandbox.replies import BadBodyError
-from vambe_provider.sandbox.visibility import shows_contact, shows_latest_change, shows_metadata, visible_ticket
+from vambe_provider.sandbox.visibility import shown_metadata, shows_contact, shows_latest_change, visible_ticket
 
 if TYPE_CHECKING:
     from vambe_provider.sandbox.state import SandboxState
@@ -28,9 +28,15 @@ def search_contacts(state: SandboxState, query: dict[str, str]) -> list[Contact]
     if not phone and not address:
         raise BadBodyError([("", "phone or email must be given")])
     ids = dict.fromkeys(state.phones.find(re.sub(r"[+\-\s]", "", phone)) + state.emails.find(address.casefold()))
-    found = [contact for contact in map(state.contacts.__getitem__, ids) if shows_contact(state, contact)]
+    known = [contact for contact in map(state.contacts.__getitem__, ids) if _is_searchable(state, contact)]
+    found = [contact for contact in known if shows_contact(state, contact)]
     found.sort(key=lambda contact: contact.last_message_at or 0, reverse=True)
     return found[:SEARCH_LIMIT]
+
+
+def _is_searchable(state: SandboxState, contact: Contact) -> bool:
+    late = state.config.search_after_seconds
+    return not late or state.now() - contact.created_at >= late * 1000
 
 
 def list_contacts(state: SandboxState, query: dict[str, str]) -> list[Contact]:
@@ -50,13 +56,17 @@ def list_contacts(state: SandboxState, query: dict[str, str]) -> list[Contact]:
         found = [contact for contact in found if _pipeline_of(state, contact) == pipeline_id]
     if ("custom_field_key" in query) != ("custom_field_value" in query):
         raise BadBodyError([("custom_field_key", "custom_field_key and custom_field_value must come together")])
-    if "custom_field_key" in query:
+    if "custom_field_key" in query and state.config.custom_field_filter == "refused":
+        raise BadBodyError([("custom_field_key", "property custom_field_key should not exist")])
+    if "custom_field_key" in query and state.config.custom_field_filter == "works":
         found = [contact for contact in found if _has_field(state, contact, query)]
     offset = whole_number(query, "offset", default=0, minimum=0)
+    if state.config.contacts_offset == "ignored":
+        offset = 0
     limit = whole_number(
         query, "limit", default=state.config.contacts_default_limit or len(found), minimum=1, maximum=1000
     )
-    return found[offset : offset + limit]
+    return found[offset : offset + min(limit, state.config.contacts_page_cap or limit)]
 
 
 def _in_time(state: SandboxState, query: dict[str, str]) -> list[Contact]:
@@ -72,6 +82,8 @@ def _in_time(state: SandboxState, query: dict[str, str]) -> list[Contact]:
     if not chosen:
         raise BadBodyError([("", "at least one of days, created_after, updated_after must be given")])
     order, others = chosen[0], [set(ids) for ids in chosen[1:]]
+    if "updated_after" in query and state.config.contacts_order != "ascending":
+        order = order[::-1] if state.config.contacts_order == "descending" else sorted(order)
     return [state.contacts[item] for item in order if all(item in ids for ids in others)]
 
 
@@ -98,8 +110,8 @@ def _has_field(state: SandboxState, contact: Contact, query: dict[str, str]) -> 
     key, value, entity = query["custom_field_key"], query["custom_field_value"], query.get("custom_field_entity")
     sources = [contact.metadata] if entity != "ticket" else []
     ticket = visible_ticket(state, contact, contact.active_ticket_id)
-    if ticket and entity != "customer" and shows_metadata(state, contact, ticket):
-        sources.append(ticket.metadata)
+    if ticket and entity != "customer":
+        sources.append(shown_metadata(state, contact, ticket) or {})
     snake = state.config.snake_case_keys
     return any(
         str(item) == value

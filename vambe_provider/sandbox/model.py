@@ -86,6 +86,9 @@ class Ticket:
 
     :param message: the message object of the request, as it came.
     :param reads_at_opening: how often the contact had been read when it was opened.
+    :param metadata_at: when a request to open it brought metadata last; 0 when that was the one that created it.
+    :param reads_at_metadata: how often the contact had been read then.
+    :param metadata_before: what it held before that.
     """
 
     id: str
@@ -103,6 +106,9 @@ class Ticket:
     amount: float | None = None
     currency: str | None = None
     reads_at_opening: int = 0
+    metadata_at: int = 0
+    reads_at_metadata: int = 0
+    metadata_before: JsonObject | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -129,6 +135,7 @@ class RequestRecord:
     :param effect: whether the request changed anything.
     :param fault: the kind of the fault that hit it.
     :param reused: whether the connection had carried a request before.
+    :param size: bytes of its body.
     """
 
     endpoint: str
@@ -142,6 +149,7 @@ class RequestRecord:
     effect: bool = False
     fault: str | None = None
     body: Any = None
+    size: int = 0
 
     def as_dict(self) -> JsonObject:
         """Return it as plain JSON values, the time as ISO 8601."""

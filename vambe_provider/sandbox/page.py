@@ -1,66 +1,94 @@
-"""The page at ``/``: an inbox of the account, where a person answers as the customer, moves tickets and closes them."""
+"""The page at ``/``: its frame, and the inbox, where a person answers as the customer, moves and closes tickets."""
 
 from __future__ import annotations
 
-from functools import cache
+import re
+from dataclasses import dataclass
 from html import escape
-from importlib.resources import files
-from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode
 
-from vambe_provider.sandbox.catalog import PIPELINES, SENDERS, STAGES
-from vambe_provider.sandbox.model import iso
+from vambe_provider.sandbox.catalog import SENDERS, STAGES
+from vambe_provider.sandbox.page_parts import (
+    definitions,
+    hidden,
+    name_of,
+    nothing,
+    stage_options,
+    stage_tag,
+    static,
+    text,
+    time,
+)
+from vambe_provider.sandbox.page_tools import VIEWS
 
 if TYPE_CHECKING:
-    from vambe_provider.sandbox.catalog import Pipeline
+    from vambe_provider.sandbox.app import Service
     from vambe_provider.sandbox.model import ChatMessage, Contact, Ticket
     from vambe_provider.sandbox.state import SandboxState
 
 _CONVERSATIONS = 100
 _MESSAGES = 200
+_TICKETS = 20
+_SEARCH = "Search a number, a name or an e-mail"
+_NUMBER = re.compile(r"[+0-9 ()./-]*[0-9][+0-9 ()./-]*")
 
 
-def render(state: SandboxState, *, base_url: str, faults: int, chosen: str | None, search: str) -> str:
-    """Return the page.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What somebody wants to see.
 
-    :param state: the account.
     :param base_url: the address of the API, for the hint on an empty page.
-    :param faults: how many faults are in force.
-    :param chosen: the contact whose conversation is open; by default the newest one.
-    :param search: part of a number that the inbox is limited to.
+    :param view: ``inbox``, or a key of :data:`VIEWS`.
+    :param contact: the contact whose conversation is open; by default the newest one.
+    :param search: part of a number, a name or an e-mail address that the inbox is limited to.
+    :param problem: why what was asked for was not done.
     """
-    contacts = _newest(state, search)
-    contact = state.contacts.get(chosen or "") or (contacts[0] if contacts else None)
-    if contact is None:
-        hint = _nothing("No contact has this number.") if search else _hint(state, base_url)
-        middle = f"<section>{hint}</section><section></section>"
+
+    base_url: str
+    view: str = "inbox"
+    contact: str | None = None
+    search: str = ""
+    problem: str = ""
+
+
+def render(service: Service, wanted: Wanted) -> str:
+    """Return the page."""
+    state = service.state
+    if wanted.view in VIEWS:
+        body, contact = f'<main class="tool">{VIEWS[wanted.view](service)}</main>', None
     else:
-        middle = _conversation(state, contact) + _details(state, contact)
+        body, contact = _inbox_view(state, wanted)
+    problem = f'<p class="problem" role="alert">{text(wanted.problem)}</p>' if wanted.problem else ""
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Vambe sandbox</title>'
         '<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,">'
-        f'<style>{_static("page.css")}</style></head><body data-contact="{escape(contact.id if contact else "")}">'
-        "<header><h1>Vambe sandbox</h1><p>No message leaves this machine.</p>"
-        f'<div id="counts">{_counts(state, faults)}</div></header>'
-        f"<main>{_inbox(state, contacts, contact, search)}{middle}</main>"
-        f"<script>{_static('page.js')}</script></body></html>"
+        '<meta name="color-scheme" content="light dark">'
+        f"<style>{static('page.css')}</style></head>"
+        f'<body data-contact="{escape(contact.id if contact else "")}" data-view="{escape(wanted.view)}">'
+        '<p id="gone" role="alert" hidden>The sandbox does not answer. What stands here is <span></span> old; '
+        "it is asked again every two seconds.</p>"
+        f"<header><h1>Vambe sandbox</h1><p>No message leaves this machine.</p>{_tabs(wanted.view)}"
+        f'<div id="counts">{_counts(service)}</div></header>{problem}{body}'
+        f"<script>{static('page.js')}</script></body></html>"
     )
 
 
-@cache
-def _static(name: str) -> str:
-    return files("vambe_provider.sandbox").joinpath("static", name).read_text(encoding="utf-8")
+def _tabs(view: str) -> str:
+    names = {"inbox": "Inbox", "open": "Open a ticket", "faults": "Faults and reset", "requests": "Requests"}
+    links = "".join(
+        f'<a href="/{"" if key == "inbox" else f"?view={key}"}"{_current(key == view)}>{name}</a>'
+        for key, name in names.items()
+    )
+    return f'<nav class="tabs" aria-label="Views">{links}</nav>'
 
 
-def _newest(state: SandboxState, search: str) -> list[Contact]:
-    digits = "".join(filter(str.isdigit, search))
-    if not digits:
-        return [state.contacts[item] for item in state.activity.newest(_CONVERSATIONS)]
-    found = [state.contacts[item] for item in state.phones.find(digits)]
-    return sorted(found, key=lambda contact: contact.changed_at, reverse=True)[:_CONVERSATIONS]
+def _current(yes: bool) -> str:
+    return ' aria-current="true"' if yes else ""
 
 
-def _counts(state: SandboxState, faults: int) -> str:
+def _counts(service: Service) -> str:
+    state = service.state
     numbers = {
         "tickets": len(state.tickets),
         "contacts": len(state.contacts),
@@ -68,7 +96,44 @@ def _counts(state: SandboxState, faults: int) -> str:
         "requests": state.request_count,
     }
     shown = "".join(f"<span><b>{number:,}</b> {name}</span>" for name, number in numbers.items())
+    faults = service.faults.in_force()
     return shown + (f'<span class="warn">faults in force: <b>{faults}</b></span>' if faults else "")
+
+
+def _inbox_view(state: SandboxState, wanted: Wanted) -> tuple[str, Contact | None]:
+    shown, found = find(state, wanted.search)
+    contact = state.contacts.get(wanted.contact or "") or (shown[0] if shown else None)
+    if contact is None:
+        hint = "" if state.contacts else _hint(state, wanted.base_url)
+        middle = f'<section id="conversation">{hint}</section><section></section>'
+    else:
+        middle = _conversation(state, contact) + _details(state, contact)
+    inbox = _inbox(state, shown, contact, wanted.search, found=found)
+    return f"<main>{inbox}{middle}</main>", contact
+
+
+def find(state: SandboxState, search: str) -> tuple[list[Contact], int]:
+    """Find contacts by a part of their number, name or e-mail address.
+
+    :param state: the account.
+    :param search: the part; without one, all contacts are found.
+    :returns: those that are shown, the last changed first, and how many there are.
+    """
+    part = search.strip().casefold()
+    if not part:
+        newest = [state.contacts[item] for item in state.activity.newest(_CONVERSATIONS)]
+        return newest, len(state.contacts)
+    if _NUMBER.fullmatch(part):
+        found = [state.contacts[item] for item in state.phones.find("".join(filter(str.isdigit, part)))]
+    else:
+        by_address = set(state.emails.find(part))
+        found = [
+            contact
+            for contact in state.contacts.values()
+            if contact.id in by_address or part in (contact.name or "").casefold()
+        ]
+    found.sort(key=lambda contact: contact.changed_at, reverse=True)
+    return found[:_CONVERSATIONS], len(found)
 
 
 def _hint(state: SandboxState, base_url: str) -> str:
@@ -80,76 +145,65 @@ def _hint(state: SandboxState, base_url: str) -> str:
     )
 
 
-def _inbox(state: SandboxState, contacts: list[Contact], current: Contact | None, search: str) -> str:
-    rows = "".join(_inbox_row(state, contact, current, search) for contact in contacts)
+def _inbox(state: SandboxState, shown: list[Contact], current: Contact | None, search: str, *, found: int) -> str:
+    rows = "".join(_inbox_row(state, contact, current, search) for contact in shown)
+    if search and not found:
+        rows = nothing(f"Nothing found for “{text(search)}”.")
+    total = len(state.contacts)
+    which = f"the newest {len(shown):,} of {found:,}" if found > len(shown) else f"{found:,}"
+    count = f"{which} of {total:,} contacts" if search else f"{which} contacts"
     return (
-        f'<section><form class="search"><input name="q" value="{escape(search)}" placeholder="Search a number" '
-        f'aria-label="Search a number"></form><nav id="inbox">{rows}</nav></section>'
+        f'<section><form class="search" role="search"><input type="search" name="q" value="{escape(search)}" '
+        f'dir="auto" placeholder="{_SEARCH}" aria-label="{_SEARCH}"></form>'
+        f'<nav id="inbox" aria-label="Conversations">{rows}</nav><p id="found" role="status">{count}</p></section>'
     )
 
 
 def _inbox_row(state: SandboxState, contact: Contact, current: Contact | None, search: str) -> str:
     messages = state.messages[contact.id]
-    mark = ' aria-current="true"' if contact is current else ""
-    preview = escape(messages[-1].body[:120]) if messages else "no message"
-    query = f"/?contact={quote(contact.id)}" + (f"&amp;q={quote(search)}" if search else "")
+    preview = text(messages[-1].body[:120]) if messages else "no message"
+    query = urlencode({"contact": contact.id} | ({"q": search} if search else {}))
     return (
-        f'<a href="{query}"{mark}><span class="row"><b>{_name(contact)}</b>{_time(contact.changed_at)}</span>'
-        f'<span class="row"><span class="preview">{preview}</span>{_stage_tag(state, contact)}</span></a>'
+        f'<a id="c-{contact.id}" href="/?{escape(query)}"{_current(contact is current)}>'
+        f'<span class="row"><b>{name_of(contact)}</b>{time(contact.changed_at)}</span>'
+        f'<span class="row"><span class="preview">{preview}</span>{stage_tag(state, contact)}</span></a>'
     )
-
-
-def _name(contact: Contact) -> str:
-    return escape(contact.name or f"+{contact.phone}")
-
-
-def _time(milliseconds: int) -> str:
-    text = iso(milliseconds) or ""
-    return f'<time datetime="{text}" title="{text}">{text[11:19]}</time>'
-
-
-def _stage_tag(state: SandboxState, contact: Contact) -> str:
-    ticket = state.tickets.get(contact.active_ticket_id or "")
-    if ticket is None:
-        return '<span class="tag closed">closed</span>' if contact.last_closed_ticket_id else ""
-    return f'<span class="tag">{escape(STAGES[ticket.stage_id].name)}</span>'
 
 
 def _conversation(state: SandboxState, contact: Contact) -> str:
-    bubbles = "".join(_bubble(item) for item in state.messages[contact.id][-_MESSAGES:])
+    messages = state.messages[contact.id]
+    earlier = len(messages) - _MESSAGES
+    note = nothing(f"{earlier:,} earlier messages are not shown.") if earlier > 0 else ""
+    bubbles = note + "".join(_bubble(item) for item in messages[-_MESSAGES:])
     return (
-        f'<section><div class="who"><h2>{_name(contact)}</h2><span class="muted">+{escape(contact.phone)} '
-        f'· {escape(contact.platform)}</span></div><div id="thread">{bubbles or _nothing("No message yet.")}</div>'
-        f'<form class="reply" method="post" action="/__sandbox__/page/reply">{_hidden(contact)}'
-        '<input name="text" required autocomplete="off" autofocus placeholder="Reply as the customer" '
+        f'<section id="conversation"><div class="who"><h2>{name_of(contact)}</h2><span class="muted">'
+        f"+{escape(contact.phone)} · {escape(contact.platform)}</span></div>"
+        f'<div id="thread" role="log" aria-label="Messages" tabindex="0">{bubbles or nothing("No message yet.")}</div>'
+        f'<form class="reply" method="post" action="/__sandbox__/page/reply">{hidden("contact", contact.id)}'
+        '<input name="text" required autocomplete="off" autofocus dir="auto" placeholder="Reply as the customer" '
         'aria-label="Reply as the customer"><button>Reply</button></form></section>'
     )
-
-
-def _nothing(text: str) -> str:
-    return f'<p class="empty">{text}</p>'
-
-
-def _hidden(contact: Contact) -> str:
-    return f'<input type="hidden" name="contact" value="{escape(contact.id)}">'
 
 
 def _bubble(item: ChatMessage) -> str:
     outbound = item.direction == "OUTBOUND"
     status = f" · {escape(item.status)}" if outbound else ""
     return (
-        f'<article class="bubble {"out" if outbound else "in"}"><p>{escape(item.body)}</p>'
-        f'<footer>{_time(item.created_at)}<span class="muted">{status}</span></footer></article>'
+        f'<article class="bubble {"out" if outbound else "in"}"><p dir="auto">{escape(item.body)}</p>'
+        f'<footer>{time(item.created_at)}<span class="muted">{status}</span></footer></article>'
     )
 
 
 def _details(state: SandboxState, contact: Contact) -> str:
     tickets = [state.tickets[item] for item in reversed(contact.ticket_ids)]
-    cards = "".join(_ticket(ticket) for ticket in tickets[:20])
+    cards = "".join(map(_ticket, tickets[:_TICKETS]))
+    if len(tickets) > _TICKETS:
+        cards += nothing(f"{len(tickets) - _TICKETS:,} earlier tickets are not shown.")
     about = {"Name": contact.name, "E-mail": contact.email, "Status": contact.chat_status, **contact.metadata}
     active = state.tickets.get(contact.active_ticket_id or "")
     return (
-        f'<section><div id="details"><h3>Contact</h3>{_list(about)}{cards or _nothing("No ticket.")}</div>'
+        f'<section><div id="details" tabindex="0" role="region" aria-label="Contact and tickets">'
+        f"<h3>Contact</h3>{definitions(about)}{cards or nothing('No ticket.')}</div>"
         f'<div class="actions">{_actions(contact, active)}</div></section>'
     )
 
@@ -159,38 +213,21 @@ def _ticket(ticket: Ticket) -> str:
     about = {
         "Stage": STAGES[ticket.stage_id].full_name,
         "Sender": ticket.phone_id,
-        "Opened": (iso(ticket.created_at) or "")[:19].replace("T", " "),
+        "Opened": (time(ticket.created_at),),
         "Amount": None if ticket.amount is None else f"{ticket.amount:,.2f} {ticket.currency or ''}",
         **ticket.metadata,
         **ticket.integration_data,
     }
-    return f'<h3>Ticket <span class="{kind}">{escape(ticket.status)}</span></h3>{_list(about)}'
-
-
-def _list(values: dict[str, Any]) -> str:
-    rows = "".join(
-        f"<dt>{escape(str(key))}</dt><dd>{escape(str(value))}</dd>"
-        for key, value in values.items()
-        if value is not None
-    )
-    return f"<dl>{rows}</dl>"
+    return f'<h3>Ticket <span class="{kind}">{escape(ticket.status)}</span></h3>{definitions(about)}'
 
 
 def _actions(contact: Contact, active: Ticket | None) -> str:
     if active is None:
         return '<span class="muted">The ticket is closed.</span>'
-    groups = "".join(_stage_options(pipeline, active.stage_id) for pipeline in PIPELINES)
     return (
-        f'<form method="post" action="/__sandbox__/page/move">{_hidden(contact)}'
-        f'<select name="stage" aria-label="Stage">{groups}</select><button class="quiet">Move</button></form>'
-        f'<form method="post" action="/__sandbox__/page/close">{_hidden(contact)}'
+        f'<form method="post" action="/__sandbox__/page/move">{hidden("contact", contact.id)}'
+        f'<select name="stage" aria-label="Stage">{stage_options(active.stage_id)}</select>'
+        '<button class="quiet">Move</button></form>'
+        f'<form method="post" action="/__sandbox__/page/close">{hidden("contact", contact.id)}'
         '<button class="quiet">Close ticket</button></form>'
     )
-
-
-def _stage_options(pipeline: Pipeline, current: str) -> str:
-    options = "".join(
-        f'<option value="{stage.id}"{" selected" if stage.id == current else ""}>{escape(stage.name)}</option>'
-        for stage in pipeline.stages
-    )
-    return f'<optgroup label="{escape(pipeline.name)}">{options}</optgroup>'

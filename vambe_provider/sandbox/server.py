@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from vambe_provider.sandbox.app import Service
-from vambe_provider.sandbox.config import SandboxConfig
+from vambe_provider.sandbox.config import DEFAULT_API_KEY, SandboxConfig
 from vambe_provider.sandbox.control import Control
+from vambe_provider.sandbox.guard import guard, is_loopback
 from vambe_provider.sandbox.handle import Sandbox
+from vambe_provider.sandbox.page_routes import Pages
 from vambe_provider.sandbox.state import SandboxState
 from vambe_provider.sandbox.storage import StateFileError, Storage
 
@@ -21,6 +23,21 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _STOP_SECONDS = 10.0
+_SHORTEST_KEY = 12
+
+
+def check_address(host: str, config: SandboxConfig) -> None:
+    """Refuse to be reachable from other machines with a key that everybody knows.
+
+    :param host: the address to listen on.
+    :param config: the switches, with the key.
+    :raises ValueError: naming the way out.
+    """
+    if not is_loopback(host) and (config.api_key == DEFAULT_API_KEY or len(config.api_key) < _SHORTEST_KEY):
+        raise ValueError(
+            f"{host or 'every address'} can be reached from other machines; listen on 127.0.0.1, or give a key of your "
+            f"own with --api-key, of {_SHORTEST_KEY} characters at least, which the page then asks for"
+        )
 
 
 async def serve(
@@ -42,7 +59,9 @@ async def serve(
     :param stop: ends it.
     :raises OSError: when the port cannot be had.
     :raises StateFileError: when the state file cannot be used.
+    :raises ValueError: when other machines could reach it with a key that everybody knows.
     """
+    check_address(host, config)
     storage = Storage(state) if state else None
     try:
         data = SandboxState(config, storage)
@@ -51,8 +70,9 @@ async def serve(
             storage.close()
         raise
     service = Service(data)
-    app = web.Application()
-    app.add_routes([*service.routes(), *Control(service).routes()])
+    control = Control(service)
+    app = web.Application(middlewares=[guard(data, host)])
+    app.add_routes([*service.routes(), *control.routes(), *Pages(service, control).routes()])
     # A stopped sandbox does not wait for requests that hang on purpose.
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     try:
@@ -80,7 +100,7 @@ def running_sandbox(
     :param state: a SQLite file that keeps the data, or None for memory only.
     :param switches: see :class:`~vambe_provider.sandbox.config.SandboxConfig`.
     :returns: the handle, when connections are accepted.
-    :raises ValueError: when a switch is wrong.
+    :raises ValueError: when a switch is wrong, or other machines could reach it with a key that everybody knows.
     :raises OSError: when the port cannot be had.
     """
     config = SandboxConfig().changed(switches)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from vambe_provider.sandbox.catalog import CLIENT_ID, PIPELINES, STAGES, Sender
 from vambe_provider.sandbox.model import ChatMessage, Contact, JsonObject, Ticket, iso, snake_case
-from vambe_provider.sandbox.visibility import shows_metadata, visible_messages, visible_ticket
+from vambe_provider.sandbox.visibility import shown_metadata, visible_messages, visible_ticket
 
 if TYPE_CHECKING:
     from vambe_provider.sandbox.state import SandboxState
@@ -28,7 +28,7 @@ def contact_row(state: SandboxState, contact: Contact) -> JsonObject:
     return {
         "id": contact.id,
         "name": contact.name,
-        "phone": f"+{contact.phone}" if state.config.phone_form == "e164" else contact.phone,
+        "phone": _phone(contact.phone, state.config.phone_form),
         "email": contact.email,
         "platform": contact.platform,
         "created_at": iso(contact.created_at),
@@ -41,6 +41,19 @@ def contact_row(state: SandboxState, contact: Contact) -> JsonObject:
         "ai_customer_id": contact.id,
         "default_stage_id": contact.default_stage_id,
     }
+
+
+def _phone(digits: str, form: str) -> str | None:
+    forms = {
+        "e164": f"+{digits}",
+        "digits": digits,
+        "national": digits[-9:],
+        "extension": f"+{digits} ext. 12",
+        "jid": f"{digits}@s.whatsapp.net",
+        "lid": f"{int(digits) * 7919 % 10**15:015d}@lid",
+        "masked": f"+{digits[:2]}******{digits[-3:]}",
+    }
+    return forms.get(form)
 
 
 def listed_contact(state: SandboxState, contact: Contact, *, with_stage: bool) -> JsonObject:
@@ -56,7 +69,8 @@ def listed_contact(state: SandboxState, contact: Contact, *, with_stage: bool) -
         short = {"id": ticket.id, "current_stage_id": ticket.stage_id}
         if with_stage:
             short["current_stage"] = _stage(ticket.stage_id)
-    return contact_row(state, contact) | {"active_ticket_v2": short}
+    padding = {"padding": "x" * size} if (size := state.config.contact_padding_bytes) else {}
+    return contact_row(state, contact) | {"active_ticket_v2": short} | padding | state.odd_fields.get(contact.id, {})
 
 
 def contact_info(state: SandboxState, contact: Contact) -> JsonObject:
@@ -91,8 +105,9 @@ def _ticket(state: SandboxState, contact: Contact, ticket: Ticket | None) -> Jso
     }
     if state.config.ticket_created_at:
         shape["created_at"] = iso(ticket.created_at)
-    if shows_metadata(state, contact, ticket):
-        shape["metadata"] = metadata(state, ticket.metadata)
+    shown = shown_metadata(state, contact, ticket)
+    if shown is not None:
+        shape["metadata"] = metadata(state, shown)
     return shape
 
 

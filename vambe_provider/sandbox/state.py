@@ -6,7 +6,7 @@ import threading
 import time
 from collections import deque
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vambe_provider.sandbox.index import SubstringIndex, Timeline
 from vambe_provider.sandbox.model import ChatMessage, Contact, RequestRecord, Ticket
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
     from vambe_provider.sandbox.config import SandboxConfig
     from vambe_provider.sandbox.storage import Storage, Thing
+
+
+LOGGED_BYTES = 64 * 1024 * 1024
+"""Bodies that the log of requests holds at most; the oldest requests go first."""
 
 
 class SandboxState:
@@ -47,8 +51,11 @@ class SandboxState:
         self.tickets: dict[str, Ticket] = {}
         self.messages: dict[str, list[ChatMessage]] = {}
         self.message_count = 0
+        self.merged: dict[str, str] = {}
+        self.odd_fields: dict[str, dict[str, Any]] = {}
         self.requests: deque[RequestRecord] = deque(maxlen=self.config.request_log)
         self.request_count = 0
+        self.logged_bytes = 0
         self.created, self.updated, self.messaged, self.activity = Timeline(), Timeline(), Timeline(), Timeline()
         self.phones, self.emails = SubstringIndex(), SubstringIndex()
 
@@ -72,8 +79,12 @@ class SandboxState:
                 self.messaged.touch(contact.id, contact.last_message_at)
 
     def now(self) -> int:
-        """Return the server's time in milliseconds since 1970, clock skew included."""
-        return int((time.time() + self.config.clock_skew_seconds) * 1000)
+        """Return the time that is stamped on what happens now, in milliseconds since 1970, with both skews."""
+        return int((self.server_time() + self.config.stamp_skew_seconds) * 1000)
+
+    def server_time(self) -> float:
+        """Return the server's time as ``Date`` shows it, in seconds since 1970, clock skew included."""
+        return time.time() + self.config.clock_skew_seconds
 
     @contextmanager
     def change(self) -> Iterator[None]:
@@ -143,9 +154,32 @@ class SandboxState:
         :param record: the request; it is completed in place when it is answered.
         """
         with self.changed:
+            if self.requests.maxlen is not None and len(self.requests) >= max(1, self.requests.maxlen):
+                self._forget_oldest()
             self.requests.append(record)
             self.request_count += 1
             self.announce()
+
+    def log_body(self, record: RequestRecord, body: Any, size: int) -> None:
+        """Remember the body of a request, and forget the oldest requests when all bodies together are too large.
+
+        :param record: the request, logged before.
+        :param body: its JSON values.
+        :param size: bytes of its text.
+        """
+        with self.changed:
+            record.body = body
+            if record.size < 0:  # forgotten meanwhile
+                return
+            record.size = size
+            self.logged_bytes += size
+            while self.logged_bytes > LOGGED_BYTES and len(self.requests) > 1:
+                self._forget_oldest()
+
+    def _forget_oldest(self) -> None:
+        oldest = self.requests.popleft()
+        self.logged_bytes -= oldest.size
+        oldest.size = -1
 
     def announce(self) -> None:
         """Wake everybody who waits for a change."""

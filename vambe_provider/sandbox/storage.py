@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vambe_provider.sandbox.model import ChatMessage, Contact, Ticket
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
 Thing = Contact | Ticket | ChatMessage
 
@@ -20,6 +21,7 @@ class StateFileError(Exception):
     """The state file cannot be used."""
 
 
+_PRIVATE = 0o600
 _SCHEMA = "CREATE TABLE IF NOT EXISTS thing (kind TEXT, id TEXT, body TEXT NOT NULL, PRIMARY KEY (kind, id))"
 _PUT = "INSERT INTO thing VALUES (?, ?, ?) ON CONFLICT (kind, id) DO UPDATE SET body = excluded.body"
 
@@ -32,6 +34,10 @@ class Storage:
     """
 
     def __init__(self, path: str | Path) -> None:
+        try:
+            _keep_private(Path(path))
+        except OSError as error:
+            raise StateFileError(f"{path} cannot be opened as the sandbox's state: {error.strerror}") from error
         # The state's lock already allows only one thread at a time.
         try:
             self._database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
@@ -71,3 +77,10 @@ class Storage:
     def close(self) -> None:
         """Close the file."""
         self._database.close()
+
+
+def _keep_private(path: Path) -> None:
+    """Make a file that its owner alone can read, or make one private that is there; SQLite's own files follow it."""
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, _PRIVATE))
+    if path.is_file() and path.stat().st_uid == os.geteuid():
+        path.chmod(_PRIVATE)

@@ -143,7 +143,7 @@ class Wire:
             return self.respond(status, b"", {})
         if fault.body == "html":
             return self.respond(status, _HTML % (status, status), {"Content-Type": "text/html"})
-        text = "Internal server error" if status == 500 else "The sandbox was told to fail"
+        text = fault.says or ("Internal server error" if status == 500 else "The sandbox was told to fail")
         return self.respond(status, json.dumps(error_body(status, text)).encode(), {})
 
     async def drop(self, fault: Fault, reply: Reply) -> web.StreamResponse:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from vambe_provider.sandbox.model import ChatMessage, Contact, Ticket
+    from vambe_provider.sandbox.model import ChatMessage, Contact, JsonObject, Ticket
     from vambe_provider.sandbox.state import SandboxState
 
 
@@ -44,6 +44,12 @@ def visible_messages(state: SandboxState, contact: Contact) -> list[ChatMessage]
     ]
 
 
+def readable_messages(state: SandboxState, contact: Contact) -> list[ChatMessage]:
+    """Return the messages of a conversation's own page, which may be behind the contact, oldest first."""
+    found, late = visible_messages(state, contact), state.config.messages_after_seconds * 1000
+    return [message for message in found if state.now() - message.created_at >= late] if late else found
+
+
 def visible_ticket(state: SandboxState, contact: Contact, ticket_id: str | None) -> Ticket | None:
     """Return a ticket of a contact if reads show it."""
     ticket = state.tickets.get(ticket_id or "")
@@ -52,10 +58,18 @@ def visible_ticket(state: SandboxState, contact: Contact, ticket_id: str | None)
     return None
 
 
-def shows_metadata(state: SandboxState, contact: Contact, ticket: Ticket) -> bool:
-    """Tell whether reads show the metadata of a ticket."""
+def shown_metadata(state: SandboxState, contact: Contact, ticket: Ticket) -> JsonObject | None:
+    """Return the metadata of a ticket that reads show, or None when they show none of it."""
     config = state.config
     if config.metadata_visible != "late":
-        return config.metadata_visible == "yes"
-    late_enough = state.now() - ticket.created_at >= config.metadata_after_seconds * 1000
-    return late_enough and contact.reads - ticket.reads_at_opening > config.metadata_after_reads
+        return ticket.metadata if config.metadata_visible == "yes" else None
+    if ticket.metadata_at and not _late_enough(state, contact, ticket.metadata_at, ticket.reads_at_metadata):
+        return ticket.metadata_before
+    shown = ticket.metadata_at or _late_enough(state, contact, ticket.created_at, ticket.reads_at_opening)
+    return ticket.metadata if shown else None
+
+
+def _late_enough(state: SandboxState, contact: Contact, at: int, reads: int) -> bool:
+    config = state.config
+    late = state.now() - at >= config.metadata_after_seconds * 1000
+    return late and contact.reads - reads > config.metadata_after_reads

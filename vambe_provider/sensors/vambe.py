@@ -6,19 +6,29 @@ import asyncio
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from vambe_provider.compat import (
     AirflowFailException,
+    AirflowNotFoundException,
     AirflowSensorTimeout,
     AirflowSkipException,
     BaseSensorOperator,
     PokeReturnValue,
     conf,
 )
-from vambe_provider.exceptions import VambeConfigError, VambeDeliveryError, VambeError
-from vambe_provider.links.vambe import VambeConversationLink, conversation_url, push_link
+from vambe_provider.exceptions import VambeConfigError, VambeError
+from vambe_provider.links.vambe import VambeConversationLink, conversation_url, is_below, push_link
+from vambe_provider.waiting.patience import (
+    MAX_FAILURES,
+    Patience,
+    Refusals,
+    is_mistake,
+    is_refusal,
+    kind_of,
+    refuses_the_key,
+)
 
 if TYPE_CHECKING:
     from vambe_provider.compat import Context
@@ -27,39 +37,47 @@ if TYPE_CHECKING:
     from vambe_provider.waiting.look import Look
 
 MIN_INTERVAL = 1.0
-_STATUSES = frozenset({"success", "timeout", "error"})
+MAX_REMEMBERED = 100
+"""Contacts up to which a deferred wait keeps what it recognised; more would not fit into every metadata database."""
+_A_START = 5.0
+"""Seconds that a task takes from its start to its first look."""
 
 
 class VambeTicketSensor(BaseSensorOperator):
     """Wait until the customer answered, the ticket was closed, or it reached a stage.
 
+    What is waited for is the ticket of this run. Hand over the result of the task that opened it: it says which ticket
+    that is. For a bare id it is inferred from the start of the Dag run. Nothing from before answers.
+
     It only reads. A look costs one request for each contact, and one more where messages matter; deferred waits share
     one request for all contacts of a connection. A task retry looks again from the start, with a new timeout.
 
-    Airflow's own arguments of a sensor work as always. With ``soft_fail``, a timeout skips the task; a wrong id, a
-    refused key and other errors still fail it. A wait leaves nothing in Vambe that a killed task would have to undo.
+    Airflow's own arguments of a sensor work as always. ``soft_fail`` is about the timeout only: then the task is
+    skipped, and every other error still fails it. A wait leaves nothing in Vambe that a killed task would have to undo.
 
-    :param ai_contact_ids: what is waited for: an id, a list, the result of ``VambeOpenTicketOperator`` or the report of
-        a batch, as an upstream task returned it. A list without any contact is done at once.
+    :param ai_contact_ids: what is waited for: the result of ``VambeOpenTicketOperator`` or the report of a batch, as an
+        upstream task returned it, an id, or a list. A list without any contact is done at once.
     :param until: ``replied`` (the customer wrote after the ticket was opened), ``closed``, ``stage`` (the ticket is in
         one of ``stages``) or ``chat_status`` (the conversation has one of ``statuses``). A state that came and went
         between two looks is not seen.
-    :param stages: with ``stage``: a name as ``Support / Solved``, an id, or a list of them.
-    :param statuses: with ``chat_status``: a word as ``ATTENDED``, or a list; upper and lower case are the same.
-    :param since: with ``replied``: only messages from this time on count; an aware datetime or ISO 8601. By default
-        since the ticket was opened, or, where Vambe does not show that, since this Dag run started.
+    :param stages: with ``stage``: a name such as ``Support / Solved``, an id, or a list of them.
+    :param statuses: with ``chat_status``: a word such as ``ATTENDED``, or a list; upper and lower case are the same.
+    :param since: only what happened from this time on counts, such as messages; an aware datetime or ISO 8601. By
+        default since the ticket was opened, or, for a bare id, since this Dag run started for the first time.
     :param mode_of: ``all`` contacts, at the same time, or ``any`` of them.
     :param vambe_conn_id: the connection.
     :param deferrable: wait in the triggerer; default Airflow's ``[operators] default_deferrable``.
     :param shared_poll: with ``deferrable``: False reads each contact in every round, in case that Vambe does not list
         it as changed.
-    :param max_failures: with ``deferrable``: looks that may fail one after the other.
+    :param max_failures: looks in a row that may fail; default 30. A look for which Vambe said how long to wait does not
+        count, and in the mode ``reschedule`` none does, since nothing is remembered there.
     :param poke_interval: seconds between two looks, at least 1; default 60.
     :param timeout: seconds until the wait is given up; default Airflow's ``[sensors] default_timeout``, a week.
     :return: a list with one dict for each contact: ``ai_contact_id``, ``until``, ``done``, ``at`` (when it happened, as
-        Vambe says, else null), ``seen_at``, ``message_id``, ``ticket_id``, ``stage_id``, ``chat_status``.
+        Vambe says, else null), ``seen_at``, ``message_id``, ``ticket_id``, ``ticket_known_by`` (``mark``, ``id`` or
+        ``time`` of the opening, or ``inferred``), ``stage_id``, ``chat_status``.
     :raises AirflowFailException: when an id is malformed, unknown or was merged into another contact, or the key is
-        refused.
+        refused at the first look.
     :raises AirflowSensorTimeout: when the time is over; says how many are still waited for.
     """
 
@@ -87,7 +105,7 @@ class VambeTicketSensor(BaseSensorOperator):
         vambe_conn_id: str = "vambe_default",
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         shared_poll: bool = True,
-        max_failures: int = 5,
+        max_failures: int = MAX_FAILURES,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -104,43 +122,83 @@ class VambeTicketSensor(BaseSensorOperator):
 
     def execute(self, context: Context) -> Any:
         """Look once; when it has not happened yet, wait in the way that the arguments say."""
-        if not self.deferrable:
-            return super().execute(context)
-        with self._errors(), self._hook() as hook:
-            contacts, wait = self._contacts(), self._wait(hook, context)
-            look = self._look(hook, contacts, wait)
-            self._push_link(hook, context, look)
-            if self._is_over(look):
-                return _results(look)
-        return self._defer(contacts, wait, look)
+        with self._only_the_timeout_skips():
+            if self.deferrable:
+                return self._look_or_defer(context)
+            self._waits = _Waits(self._patience())
+            try:
+                return super().execute(context)
+            except AirflowSensorTimeout:
+                failing = self._waits.patience.error
+                raise AirflowSensorTimeout(self._timeout_text(self._waits.last, failing)) from None
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Go on after a deferral; also when the triggerer was down for so long that Airflow itself gave the wait up."""
+        with self._only_the_timeout_skips():
+            try:
+                return super().resume_execution(next_method, next_kwargs, context)
+            except AirflowSensorTimeout as timeout:
+                if type(timeout.__cause__).__name__ != "TaskDeferralTimeout":
+                    raise
+            return self.execute_complete(context, {"status": "timeout"})
 
     def poke(self, context: Context) -> PokeReturnValue:
-        """Look once, in the modes ``poke`` and ``reschedule``."""
-        with self._errors(), self._hook() as hook:
-            look = self._look(hook, self._contacts(), self._wait(hook, context))
-            self._push_link(hook, context, look)
-        done = self._is_over(look)
-        return PokeReturnValue(done, xcom_value=_results(look) if done else None)
+        """Look once, in the modes ``poke`` and ``reschedule``; a look that fails for the moment is followed by others.
 
-    def execute_complete(self, context: Context, event: Any = None) -> list[dict[str, Any]]:
+        :raises AirflowFailException: when an argument is wrong, or the API says no to the first look, or repeatedly.
+        """
+        from vambe_provider.waiting.ends import results
+
+        waits = self._waits = getattr(self, "_waits", None) or _Waits(self._patience())
+        waits.next_look(_first_look(context))
+        with self._errors():
+            try:
+                with self._hook() as hook:
+                    look = self._look(hook, context, began=waits.began)
+                    self._push_link(hook, context, look)
+            except (VambeError, AirflowNotFoundException) as error:
+                waits.last = None
+                self._bear(error)
+                return PokeReturnValue(False)
+            waits.last = look
+            over = self._is_over(look)
+            if look.errors and not over:
+                self._bear_contacts(look)
+            elif not look.errors:
+                waits.good()
+        if over:
+            self._say_done(look)
+        return PokeReturnValue(over, xcom_value=results(look) if over else None)
+
+    def execute_complete(self, context: Context, event: Any = None, began: float | None = None) -> list[dict[str, Any]]:
         """Go on after the triggerer has waited: read the details, and say how it ended.
 
         :param event: what the trigger fired.
-        :raises AirflowSensorTimeout: when the time is over and a last look shows that it has not happened.
+        :param began: when the wait began, in seconds since 1970.
+        :raises AirflowSensorTimeout: when the time is over and a last look shows that it has not happened, or fails.
         """
+        from vambe_provider.waiting.ends import checked_event, results, results_of_event, seen_by_the_trigger
+        from vambe_provider.waiting.ids import targets
+
         with self._errors():
-            event = _checked_event(event)
+            event = checked_event(event)
+        look, failing = None, None
+        try:
             with self._hook() as hook:
-                look = self._look(hook, self._contacts(), self._wait(hook, context))
-        if event["status"] == "success" or self._is_over(look):
-            # What the trigger saw counts, also when it has changed again since.
-            seen = (
-                {finding.ai_contact_id for finding in look.findings}
-                if self.mode_of == "all"
-                else set(event.get("ai_contact_ids", ()))
-            )
-            return _results(look, also_done=seen if event["status"] == "success" else frozenset())
-        raise AirflowSensorTimeout(self._timeout_text(look))
+                look = self._look(hook, context, began=began)
+        except Exception as error:  # noqa: BLE001 - a secrets backend that is away raises whatever it likes
+            # The trigger has seen how it ended, or the time is over. Neither changes because Vambe, or the place where
+            # Airflow keeps the connection, is away now.
+            failing = error
+            self.log.warning("The last look failed (%s)", kind_of(error))
+        if event["status"] != "success" and not (look is not None and self._is_over(look)):
+            raise AirflowSensorTimeout(self._timeout_text(look, failing or event.get("failing")))
+        contacts = targets(self.ai_contact_ids)
+        seen = seen_by_the_trigger(event, contacts, self.mode_of)
+        if look is None:
+            return results_of_event(contacts, seen, until=self.until)
+        self._say_done(look)
+        return results(look, also_done=seen)
 
     # What is waited for
 
@@ -149,13 +207,17 @@ class VambeTicketSensor(BaseSensorOperator):
 
         return VambeHook(self.vambe_conn_id)
 
-    def _contacts(self) -> list[str]:
-        from vambe_provider.waiting.ids import contact_ids
+    def _patience(self) -> Patience:
+        from vambe_provider.operators.arguments import whole_number
 
-        return contact_ids(self.ai_contact_ids)
+        with self._errors():
+            return Patience(whole_number(self.max_failures, name="max_failures", least=1), self._interval())
 
-    def _wait(self, hook: VambeHook, context: Mapping[str, Any]) -> Wait:
-        from vambe_provider.operators.common import choice
+    def _interval(self) -> float:
+        return max(MIN_INTERVAL, float(self.poke_interval))
+
+    def _wait(self, hook: VambeHook, context: Mapping[str, Any], began: float | None) -> Wait:
+        from vambe_provider.operators.arguments import choice
         from vambe_provider.waiting.conditions import MODES, UNTIL, Wait
         from vambe_provider.waiting.ids import names
 
@@ -166,24 +228,28 @@ class VambeTicketSensor(BaseSensorOperator):
             if (until == name) != bool(given):
                 argument = "stages" if name == "stage" else "statuses"
                 raise VambeConfigError(f'{argument}: belongs to until="{name}", and is needed there')
-        run = context.get("dag_run")
         return Wait(
             until=until,
             stages=frozenset(hook.find_stage(stage).id.lower() for stage in stages),
             statuses=frozenset(status.lower() for status in statuses),
             since=_seconds(self.since, name="since"),
-            started=run.start_date.timestamp() if run is not None and run.start_date else None,
+            started=_first_start(context.get("dag_run")),
+            began=began,
         )
 
-    def _look(self, hook: VambeHook, contacts: list[str], wait: Wait) -> Look:
+    def _look(self, hook: VambeHook, context: Mapping[str, Any], *, began: float | None) -> Look:
         from vambe_provider.api import AsyncVambeClient
+        from vambe_provider.waiting.ids import check_account, targets
         from vambe_provider.waiting.look import look_at
 
+        found = targets(self.ai_contact_ids)
         settings = hook.settings
+        check_account(found, getattr(settings, "account", None), conn_id=self.vambe_conn_id)
+        wait = self._wait(hook, context, began)
 
         async def look() -> Look:
             async with AsyncVambeClient(settings) as client:
-                return await look_at(client, contacts, wait)
+                return await look_at(client, found, wait)
 
         return asyncio.run(look())
 
@@ -192,60 +258,130 @@ class VambeTicketSensor(BaseSensorOperator):
 
         return is_over((finding.done for finding in look.findings), self.mode_of)
 
-    def _defer(self, contacts: list[str], wait: Wait, look: Look) -> None:
+    def _look_or_defer(self, context: Context) -> Any:
+        from vambe_provider.waiting.ends import results
+
+        self._patience()
+        began = time.time()
+        with self._errors(), self._hook() as hook:
+            look = self._look(hook, context, began=began)
+            self._push_link(hook, context, look)
+            if self._is_over(look):
+                self._say_done(look)
+                return results(look)
+            final = [error for error in look.errors.values() if _is_final(error)]
+            if final and (self.mode_of == "all" or len(final) == len(look.targets)):
+                raise final[0]
+        return self._defer(look, began)
+
+    def _defer(self, look: Look, began: float) -> NoReturn:
         from vambe_provider.triggers.vambe import VambeTicketTrigger
 
-        interval = max(MIN_INTERVAL, self.poke_interval)
+        for contact, error in look.errors.items():
+            self.log.warning("Contact %s could not be read (%s); the wait goes on", contact, kind_of(error))
+        wait, targets, interval = look.wait, look.targets, self._interval()
+        now = wait.began or began
+        again = {
+            target.key: wait.settles_at(target) if found.later else now
+            for target, found in zip(targets, look.findings, strict=True)
+            if found.later or target.contact_id in look.errors
+        }
+        told = [target.to_json() for target in targets]
+        if len(targets) > MAX_REMEMBERED:
+            told = [{name: item[name] for name in item.keys() - {"ticket_id", "created_at"}} for item in told]
         trigger = VambeTicketTrigger(
             vambe_conn_id=self.vambe_conn_id,
-            ai_contact_ids=contacts,
+            ai_contact_ids=[target.contact_id for target in targets],
+            tickets=told if any(told) else [],
             until=wait.until,
             stages=sorted(wait.stages),
             statuses=sorted(wait.statuses),
             mode_of=self.mode_of,
             since=wait.since,
             started=wait.started,
-            looked_at=look.began,
+            looked_at=now - look.records_behind,
+            began=now,
+            again=again,
             deadline=time.time() + self.timeout,
             poll_interval=interval,
-            max_failures=self.max_failures,
+            max_failures=int(self.max_failures),
             shared_poll=self.shared_poll and look.changes_are_listed,
         )
         # The trigger ends by itself. Airflow's own timeout, which would not come back to this task, is only for a
         # triggerer that is down.
         backstop = timedelta(seconds=self.timeout + 2 * interval + 600)
-        self.defer(trigger=trigger, method_name="execute_complete", timeout=backstop)
+        self.defer(trigger=trigger, method_name="execute_complete", kwargs={"began": began}, timeout=backstop)
+        raise AssertionError("a deferral does not return")
 
-    # How it ends
+    # What is borne
+
+    def _bear(self, error: Exception) -> None:
+        """Go on after a look that failed, or raise when that is the end."""
+        waits = self._waits
+        if is_mistake(error) or (waits.is_first and (_is_final(error) or isinstance(error, AirflowNotFoundException))):
+            raise error
+        if waits.patience.fail(error, now=time.monotonic()) and self.mode == "poke":
+            raise error
+        self.log.warning("This look failed (%s); the next one comes in %g s", kind_of(error), self.poke_interval)
+
+    def _bear_contacts(self, look: Look) -> None:
+        """Go on although contacts could not be read, or raise when the API has said so repeatedly."""
+        waits, now = self._waits, time.monotonic()
+        error = next(iter(look.errors.values()))
+        if self.mode_of == "any" and len(look.errors) < len(look.targets):
+            self.log.warning("%d contacts could not be read (%s)", len(look.errors), kind_of(error))
+            return
+        for contact, said in look.errors.items():
+            known = waits.refusals.setdefault(contact, Refusals())
+            if is_refusal(said):
+                known.add(said, now=now)
+            if known.final(self._interval(), now=now):
+                raise said
+        self._bear(error)
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
-        """Make errors reach Airflow the same way whether the task waits here or in the triggerer.
-
-        With ``soft_fail``, Airflow would skip the task for its own exceptions; only a timeout is meant by it.
-        """
+        """Make errors reach Airflow the same way whether the task waits here or in the triggerer."""
         try:
             yield
         except VambeError as error:
             if self.never_fail:
                 raise AirflowSkipException(f"Skipped, since never_fail is set: {error}") from error
-            if error.permanent and not self.soft_fail:
+            if error.permanent:
                 raise AirflowFailException(str(error)) from error
             raise
 
-    def _timeout_text(self, look: Look) -> str:
-        waiting = [finding for finding in look.findings if not finding.done]
-        first = waiting[0]
-        return (
-            f"After {self.timeout:g} s, {len(waiting)} of {len(look.findings)} contacts are still waited for "
-            f"(until {self.until}). The first is {first.ai_contact_id}: chat status {first.chat_status}, "
-            f"ticket {first.ticket_id} in stage {first.stage_id}."
-        )
+    @contextmanager
+    def _only_the_timeout_skips(self) -> Iterator[None]:
+        """Have ``soft_fail`` mean the timeout alone: Airflow would skip the task for other errors, too."""
+        soft, self.soft_fail = self.soft_fail, False
+        try:
+            yield
+        except AirflowSensorTimeout as timeout:
+            if soft:
+                raise AirflowSkipException(f"Skipped, since soft_fail is set: {timeout}") from timeout
+            raise
+        finally:
+            self.soft_fail = soft
+
+    # How it ends
+
+    def _say_done(self, look: Look) -> None:
+        done = sum(finding.done for finding in look.findings)
+        self.log.info("The wait is over: until %s, %d of %d contacts", look.wait.until, done, len(look.findings))
+
+    def _timeout_text(self, look: Look | None, failing: object) -> str:
+        from vambe_provider.waiting.ends import timeout_text
+        from vambe_provider.waiting.ids import targets
+
+        count = len(targets(self.ai_contact_ids))
+        return timeout_text(look, count=count, until=str(self.until), timeout=self.timeout, failing=failing)
 
     def _push_link(self, hook: VambeHook, context: Context, look: Look) -> None:
         """Leave the URL of the first conversation; a wait never fails for the want of a link."""
-        if isinstance(self.ai_contact_ids, Mapping) and self.ai_contact_ids.get("link"):
-            push_link(context, str(self.ai_contact_ids["link"]))
+        handed_on = self.ai_contact_ids.get("link") if isinstance(self.ai_contact_ids, Mapping) else None
+        if handed_on and is_below(handed_on, hook.settings.app_url):
+            push_link(context, handed_on)
             return
         first = next((finding for finding in look.findings if finding.stage_id), None)
         if first is None or first.stage_id is None or getattr(self, "_has_link", False):
@@ -263,31 +399,58 @@ class VambeTicketSensor(BaseSensorOperator):
             push_link(context, url)
 
 
-def _results(look: Look, *, also_done: frozenset[str] | set[str] = frozenset()) -> list[dict[str, Any]]:
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    found = [finding.as_dict(seen_at=now) for finding in look.findings]
-    return [{**item, "done": item["done"] or item["ai_contact_id"] in also_done} for item in found]
+class _Waits:
+    """What a task that pokes remembers between its looks.
 
-
-def _checked_event(event: Any) -> dict[str, Any]:
-    """Return the trigger's event.
-
-    :raises VambeError: that which ended the wait, or one that says that the event is not understood.
+    :param patience: how many may fail.
     """
-    if not isinstance(event, dict) or event.get("status") not in _STATUSES:
-        raise VambeDeliveryError(
-            "The trigger fired an event that this version of the provider does not know",
-            fix="Run the same version of the provider in the triggerer and the workers.",
-        )
-    if event["status"] == "error":
-        error = VambeDeliveryError(f"Waiting failed: {event.get('message')}")
-        error.permanent = bool(event.get("permanent"))
-        raise error
-    return event
+
+    def __init__(self, patience: Patience) -> None:
+        self.patience = patience
+        self.refusals: dict[str, Refusals] = {}
+        self.last: Look | None = None
+        self.began: float | None = None
+        self.is_first = False
+
+    def next_look(self, first: float) -> None:
+        """Begin a look.
+
+        :param first: when this try of the task looked for the first time, perhaps in another process.
+        """
+        self.is_first = self.began is None and time.time() - first < _A_START
+        self.began = self.began or first
+
+    def good(self) -> None:
+        """Note that all contacts could be read."""
+        self.refusals.clear()
+        self.patience.good()
+
+
+def _is_final(error: BaseException) -> bool:
+    """Return whether the first look has shown that no other one will do: it asks for a refusal repeatedly."""
+    return is_refusal(error) or refuses_the_key(error) or is_mistake(error)
+
+
+def _first_start(run: Any) -> float | None:
+    """Return when a Dag run started for the first time; clearing it moves its start, and not from when on it ran."""
+    times = [getattr(run, "start_date", None)]
+    if getattr(run, "clear_number", 0):
+        times += [getattr(run, "run_after", None) or getattr(run, "data_interval_end", None)]
+    known = [when.timestamp() for when in times if when is not None]
+    return min(known, default=None)
+
+
+def _first_look(context: Mapping[str, Any]) -> float:
+    """Return when this try of the task looked for the first time, also when it was rescheduled since."""
+    ti = context.get("ti")
+    ask = getattr(ti, "get_first_reschedule_date", None)
+    # Airflow 2 does not move the start of a task that was rescheduled.
+    first = ask(context) if ask is not None else getattr(ti, "start_date", None)
+    return float(first.timestamp()) if first is not None else time.time()
 
 
 def _seconds(value: object, *, name: str) -> float | None:
-    from vambe_provider.operators.common import given
+    from vambe_provider.operators.arguments import given
 
     value = given(value)
     if value is None:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from vambe_provider.exceptions import VambeConfigError
-from vambe_provider.operators.batch import Check, VambeTicketsOperator
-from vambe_provider.operators.common import flag, given
+from vambe_provider.operators.arguments import flag, given, person_secret
+from vambe_provider.operators.batch import VambeTicketsOperator
 
 if TYPE_CHECKING:
     from vambe_provider.transfers.source import SqlSource
-
-_PERSONAL = re.compile(r"@|[0-9]{7}")
 
 
 class SqlToVambeTicketsOperator(VambeTicketsOperator):
@@ -66,54 +63,49 @@ class SqlToVambeTicketsOperator(VambeTicketsOperator):
         self.check_keys = check_keys
 
     @contextmanager
-    def open_source(self) -> Iterator[_Query]:
+    def open_source(self) -> Iterator[SqlSource]:
         """Return the query, with its keys checked when that is wanted."""
         from vambe_provider.transfers.source import SqlSource
 
         if not given(self.sql):
             raise VambeConfigError("sql: is empty", fix="Give one SELECT that returns one row for each ticket.")
-        source = SqlSource(conn_id=self.sql_conn_id, sql=self.sql, parameters=self.parameters)
-        with closing(source):
-            if self._earlier is None and flag(self.check_keys, name="check_keys"):
-                self._check_keys(source)
-            yield _Query(source)
+        resumed = self._earlier is not None
+        source = SqlSource(
+            conn_id=self.sql_conn_id,
+            sql=self.sql,
+            parameters=self.parameters,
+            key_columns=self.keys(),
+            resumed=resumed,
+        )
+        if not resumed and flag(self.check_keys, name="check_keys"):
+            self._check_keys(source)
+        yield source
 
     def ledger_connection(self) -> str:
         """Return the connection of the ledger: that of the query unless another one is named."""
-        return str(given(self.ledger_conn_id) or self.sql_conn_id)
+        return self.stated("ledger_conn_id", "the ledger would move to another database") or self.sql_conn_id
 
     def _check_keys(self, source: SqlSource) -> None:
-        unusable = source.unusable_keys(self.keys())
+        unusable = source.unusable_keys()
         if not unusable:
             return
-        shown = "; ".join(", ".join(f"{name}={_shown(value)}" for name, value in key.items()) for key in unusable)
+        secret = person_secret()
+        shown = "; ".join(", ".join(_shown(name, value, secret) for name, value in key.items()) for key in unusable)
         raise VambeConfigError(
             f"check_keys: these keys are null or not unique, here the first {len(unusable)}: {shown}",
             fix="Name the columns in key_columns that make a row unique, or filter such rows out in the query.",
         )
 
 
-class _Query:
-    """A query as the source of a batch."""
+def _shown(name: str, value: object, secret: str | None) -> str:
+    """Return a key value for an error text, hashed when it may be that of a person."""
+    from vambe_provider.delivery.key import canonical_value
+    from vambe_provider.delivery.shown import printable, readable, shown_hash, shown_name
 
-    def __init__(self, source: SqlSource) -> None:
-        self._source = source
-
-    def stream(self, check: Check) -> Iterator[dict[str, Any]]:
-        with self._source.open() as rows:
-            check(rows.columns)
-            yield from rows
-
-    def total(self) -> int | None:
-        try:
-            return self._source.count()
-        except Exception:  # noqa: BLE001 - not every query can be counted, every driver says so in its own way
-            return None
-
-
-def _shown(value: object) -> str:
-    """Return a key value for an error text, hashed when it may be a number or an address of a person."""
-    from vambe_provider.delivery.key import digest
-
-    text = "null" if value is None else str(value)[:60]
-    return f"#{digest(text)[:12]}" if _PERSONAL.search(text) else text
+    if value is None:
+        return f"{shown_name(name)}=null"
+    try:
+        text = canonical_value(value)
+    except ValueError as error:
+        return f"{shown_name(name)} {error}"
+    return f"{shown_name(name)}={printable(text) if readable(text, name) else shown_hash(text, secret)}"

@@ -8,15 +8,16 @@ import json
 import logging
 import time
 from collections.abc import AsyncIterator, Hashable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from vambe_provider.compat import BaseEventTrigger, SharedStreamProducer, TriggerEvent
+from vambe_provider.compat import AirflowNotFoundException, BaseEventTrigger, SharedStreamProducer, TriggerEvent
 from vambe_provider.exceptions import VambeError
 from vambe_provider.triggers.connections import prepare
 
 if TYPE_CHECKING:
     from vambe_provider.waiting.changes import Cursor
-    from vambe_provider.waiting.feed import Filter, Round
+    from vambe_provider.waiting.feed import Filter, Keep, Round
 
 log = logging.getLogger(__name__)
 
@@ -79,15 +80,12 @@ class VambeContactEventTrigger(BaseEventTrigger):
         async for latest in shared_stream:
             for event in await reader.events(latest):
                 yield event
-            # Airflow tells the poll when these events are stored; only then may the place be kept.
-            latest.when_stored(reader.keep)
+            reader.keep_when_stored(latest)
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Fire for the changes of a poll of its own, where Airflow cannot share one."""
+        """Fire for the changes of a poll of its own, where Airflow cannot share one; it keeps no place either."""
         stream, reader = ContactStream(self.vambe_conn_id, self.poll_interval), _Reader(self)
         async for latest, _ in stream.open_stream():
-            # The events of the round before are stored by now.
-            await reader.keep()
             for event in await reader.events(latest):
                 yield event
 
@@ -103,46 +101,55 @@ class _Reader:
         self._cursor: Cursor | None = None
         self._filter: Filter | None = None
         self._behind = False
-        self._to_keep: dict[str, Any] | None = None
         self._kept: dict[str, Any] | None = None
         kwargs = json.dumps(trigger.serialize()[1], sort_keys=True)
         self._key = f"vambe_changes_{hashlib.sha256(kwargs.encode()).hexdigest()[:12]}"
 
     async def events(self, latest: Round) -> list[TriggerEvent]:
         """Return what is news in a round; after a start or a failure also what happened before it."""
-        from vambe_provider.waiting.changes import Cursor, changed_since
-
-        trigger = self._trigger
         try:
-            if self._filter is None:
-                self._filter = await latest.resolve(
-                    pipeline=trigger.pipeline, stages=trigger.stages, statuses=trigger.statuses
-                )
             if self._cursor is None:
-                self._cursor = Cursor.from_json(await self._stored())
-                self._behind = self._cursor is not None
-            if self._cursor is None:  # the very first round: it only says from where on changes count
-                self._cursor = Cursor(latest.began)
-                self._cursor.news(latest.rows)
-                self._to_keep = self._cursor.to_json()
-                return []
-            rows = latest.rows
-            if self._behind:
-                rows = [*rows, *[row async for row in changed_since(latest.client, self._cursor.floor)]]
-            cursor = self._cursor.copy()
-            payloads = [await latest.payload(row) for row in cursor.news(rows)]
+                self._cursor = await self._start(latest)
+            found = await self._news(latest)
         except VambeError as error:
             self._behind = True
             log.error("A watcher of Vambe contacts cannot go on (%s): %s", error.kind, error)  # noqa: TRY400
             return []
-        self._cursor, self._behind, self._to_keep = cursor, False, cursor.to_json()
-        passing = filter(self._filter.passes, payloads)
-        return [TriggerEvent(payload) for payload in passing]  # type: ignore[no-untyped-call]
+        return [TriggerEvent(payload) for payload in found]  # type: ignore[no-untyped-call]
 
-    async def keep(self) -> None:
-        """Keep the place in the asset's state store; without one, it lasts as long as the triggerer."""
-        store, place = getattr(self._trigger, "asset_state_store", None), self._to_keep
-        if store is None or place is None or place == self._kept:
+    def keep_when_stored(self, latest: Round) -> None:
+        """Keep the place when the events of a round are stored: the place of that round, not one of a later round."""
+        if self._cursor is not None and not self._behind and getattr(self._trigger, "asset_state_store", None):
+            latest.when_stored(self, partial(self._keep, self._cursor.to_json()))
+
+    async def _start(self, latest: Round) -> Cursor:
+        """Return the place that was kept; the very first time, that of this round: changes count from now on."""
+        from vambe_provider.waiting.changes import Cursor
+
+        kept = Cursor.from_json(await self._stored())
+        self._behind = kept is not None
+        return kept or latest.cursor.copy()
+
+    async def _news(self, latest: Round) -> list[dict[str, Any]]:
+        trigger = self._trigger
+        if self._filter is None:
+            self._filter = await latest.resolve(
+                pipeline=trigger.pipeline, stages=trigger.stages, statuses=trigger.statuses
+            )
+        assert self._cursor is not None  # noqa: S101 - set by whoever calls this
+        cursor, rows = self._cursor.copy(), latest.rows
+        if self._behind:
+            rows = [*rows, *[row async for page in latest.contacts.since(cursor.place.at) for row in page]]
+        payloads = [await latest.payload(row, self._filter) for row in cursor.news(rows)]
+        cursor.end(began=latest.began, newest=latest.newest)
+        self._cursor, self._behind = cursor, False
+        return [payload for payload in payloads if payload is not None]
+
+    async def _keep(self, place: dict[str, Any]) -> None:
+        if place == self._kept:
+            return
+        store: Any = getattr(self._trigger, "asset_state_store", None)
+        if store is None:
             return
         try:
             await store.aset(self._key, place)
@@ -189,17 +196,28 @@ class ContactStream(SharedStreamProducer):
                 async for latest in feed.rounds(settings, self._interval):
                     failures, began = 0, time.monotonic()
                     yield latest, latest
-            except VambeError as error:
+            except Exception as error:  # noqa: BLE001 - a secrets backend that is away raises whatever it likes
                 failures += 1
-                log.error("Cannot read the changes of Vambe contacts (%s): %s", error.kind, error)  # noqa: TRY400
-                pause = max(error.retry_after or 0.0, backoff_after(failures, self._interval))
+                kind, text = _described(error)
+                log.error("Cannot read the changes of Vambe contacts (%s): %s", kind, text)  # noqa: TRY400
+                pause = max(getattr(error, "retry_after", None) or 0.0, backoff_after(failures, self._interval))
                 await asyncio.sleep(max(0.0, pause - (time.monotonic() - began)))
 
     async def advance(self, batch: Sequence[Any]) -> None:
         """Let the watchers keep their place, now that Airflow has stored their events."""
+        places: dict[Hashable, Keep] = {}
         for item in batch:
             if item.outcome.failed == 0:
-                await item.broker_payload.stored()
+                places |= item.broker_payload.places()
+        for keep in places.values():
+            await keep()
+
+
+def _described(error: Exception) -> tuple[str, str]:
+    """Return the kind and the text of an error; that of another library may hold anything, so it is not shown."""
+    if isinstance(error, (VambeError, AirflowNotFoundException)):
+        return getattr(error, "kind", "connection"), str(error)
+    return type(error).__name__, "the connection cannot be read now"
 
 
 def _listed(value: str | Sequence[str] | None) -> list[str]:

@@ -1,37 +1,38 @@
-"""Has it happened? Judges what Vambe tells about a contact. Pure: no Airflow, no network, no clock.
-
-How contact info names its tickets is not documented, so names and shapes are read with tolerance: what is not
-understood is treated as not seen.
-"""
+"""Has it happened? Judges what Vambe tells about a contact. Pure: no Airflow, no network, no clock."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from vambe_provider.api.contact_info import parse_time, same_id
+from vambe_provider.waiting.tickets import CLOCK_ERROR, LAG, Bounds, bounds, created, find
+
+if TYPE_CHECKING:
+    from vambe_provider.api.contact_info import ContactInfo
+    from vambe_provider.waiting.tickets import KnownBy, Target
 
 UNTIL = ("replied", "closed", "stage", "chat_status")
 MODES = ("all", "any")
 
-_TICKET_NAME = re.compile(r"(active|current|open|last|latest|closed)*tickets?(v[0-9]+)?")
-_STAGE_NAMES = ("current_stage_id", "currentStageId", "stage_id", "stageId")
-_STAGE_OBJECTS = ("current_stage", "currentStage", "stage")
-_CLOSED_STATES = frozenset({"closed", "archived"})
+# Other words, such as INTERNAL, are not documented, and are not the customer.
+_FROM_CUSTOMER = frozenset({"in", "inbound", "incoming"})
 _SECOND = 1.0
+_MOMENT = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """What is waited for, the same for all contacts of a task.
+    """What is waited for, the same for all contacts of a task. Times are in seconds since 1970, by the API's clock.
 
     :param until: one of ``UNTIL``.
-    :param stages: with ``stage``: ids of the stages, any of which will do.
-    :param statuses: with ``chat_status``: the words, in lower case.
-    :param since: only messages from then on count as a reply, in seconds since 1970; None for "since the ticket".
-    :param started: when the Dag run started, in seconds since 1970. It tells the run's own ticket from others, and
-        stands in for the time of the ticket where Vambe does not show one.
+    :param stages: with ``stage``: ids of the stages in small letters, any of which will do.
+    :param statuses: with ``chat_status``: the words, in small letters.
+    :param since: only what happened from then on counts; None for "since the ticket".
+    :param started: when the Dag run started, which stands in for the time of the opening where nobody recorded it.
+    :param began: when the wait began.
     """
 
     until: str
@@ -39,22 +40,26 @@ class Wait:
     statuses: frozenset[str] = frozenset()
     since: float | None = None
     started: float | None = None
+    began: float | None = None
 
     @property
     def lasting(self) -> bool:
         """Whether it stays true once it was: a reply is not taken back, a stage can change again."""
         return self.until in ("replied", "closed")
 
+    def moved(self, seconds: float) -> Wait:
+        """Return it with the times of our own clock moved to another one."""
+        started = None if self.started is None else self.started + seconds
+        return replace(self, started=started, began=None if self.began is None else self.began + seconds)
 
-@dataclass(frozen=True, slots=True)
-class Ticket:
-    """What is understood of a ticket in contact info."""
+    def bounds(self, target: Target) -> Bounds:
+        """Return between which times the ticket of a target was opened."""
+        return bounds(target, since=self.since, started=self.started)
 
-    id: str | None
-    closed: bool
-    created_at: float | None
-    closed_at: str | None
-    stage_id: str | None
+    def settles_at(self, target: Target) -> float:
+        """Return from when on reads surely show what was opened."""
+        known = [at for at in (target.opened_until, target.opened_at, self.began) if at is not None]
+        return known[0] + LAG if known else float("-inf")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,17 +67,23 @@ class Finding:
     """What one look at a contact showed.
 
     :param done: whether it is what is waited for.
-    :param at: when that happened, as Vambe wrote it; None where Vambe does not say.
+    :param at: when that happened, ISO 8601 in UTC; None where Vambe does not say.
+    :param known_by: how the ticket is known to be the one that is waited for.
+    :param created_at: when the ticket was opened, in seconds since 1970; None where that is not known.
+    :param later: whether it will be done when nothing newer comes to light, see :meth:`Wait.settles_at`.
     """
 
     ai_contact_id: str
     until: str
-    done: bool
+    done: bool = False
     at: str | None = None
     message_id: str | None = None
     ticket_id: str | None = None
+    known_by: KnownBy | None = None
     stage_id: str | None = None
     chat_status: str | None = None
+    created_at: float | None = None
+    later: bool = False
 
     def as_dict(self, *, seen_at: str) -> dict[str, Any]:
         """Return it as plain JSON values, for XCom.
@@ -87,6 +98,7 @@ class Finding:
             "seen_at": seen_at,
             "message_id": self.message_id,
             "ticket_id": self.ticket_id,
+            "ticket_known_by": self.known_by,
             "stage_id": self.stage_id,
             "chat_status": self.chat_status,
         }
@@ -102,122 +114,148 @@ def is_over(findings: Iterable[bool], mode_of: str) -> bool:
     return all(known) if mode_of == "all" else any(known) or not known
 
 
-def judge(wait: Wait, info: Mapping[str, Any], messages: Sequence[Mapping[str, Any]] = ()) -> Finding:
-    """Return what contact info and messages say about a wait.
+def judge(
+    wait: Wait, target: Target, info: ContactInfo, messages: Sequence[Mapping[str, Any]] = (), *, now: float
+) -> Finding:
+    """Return what a contact and its messages say about a wait.
 
-    :param info: the contact as ``GET …/contact/{id}/info`` answers, with all its fields.
-    :param messages: its messages; only needed where :func:`needs_messages` says so.
+    :param messages: only needed where :func:`needs_messages` says so.
+    :param now: when it was read, in seconds since 1970 by the API's clock.
     """
-    ticket = the_ticket(info, started=wait.started)
+    settled = now >= wait.settles_at(target)
+    found = _judge(wait, target, info, messages, settled=settled)
+    if found.done or settled:
+        return found
+    return replace(found, later=_judge(wait, target, info, messages, settled=True).done)
+
+
+def judge_row(wait: Wait, target: Target, row: ContactInfo, *, now: float) -> bool | None:
+    """Return what a row of the list says about a wait, or None when the contact has to be read to know.
+
+    :param target: with the id of its ticket, if a look has shown it.
+    :param now: when it was read, in seconds since 1970 by the API's clock.
+    """
+    if wait.until == "chat_status":
+        wanted = _folded(row.chat_status) in wait.statuses
+        fresh = now >= wait.settles_at(target) or _changed_since(row, wait.bounds(target))
+        return wanted if fresh or not wanted else None
+    if wait.until == "replied":
+        earliest, last = reply_counts_from(wait, target), seconds(row.last_message_at)
+        return False if last is not None and earliest is not None and last < earliest - _SECOND else None
+    active = next((ticket for ticket in row.tickets if ticket.is_active), None)
+    ours = active is not None and same_id(active.id, target.ticket_id)
+    if wait.until == "closed":
+        gone = target.ticket_id is not None and row.shows_tickets and active is None
+        over = gone and _folded(row.chat_status) == "closed" and _changed_since(row, wait.bounds(target))
+        return False if ours else True if over else None
+    in_stage = active is not None and active.stage_id is not None and active.stage_id.lower() in wait.stages
+    return in_stage if ours else None
+
+
+def needs_messages(wait: Wait, target: Target, info: ContactInfo) -> bool:
+    """Return whether the messages have to be read; they do not when the last one is older than what counts."""
+    if wait.until != "replied":
+        return False
+    last, earliest = seconds(info.last_message_at), reply_counts_from(wait, target, info)
+    return last is None or earliest is None or last >= earliest - _SECOND
+
+
+def reply_counts_from(wait: Wait, target: Target, info: ContactInfo | None = None) -> float | None:
+    """Return from when on a message counts as the reply, or None when every one does.
+
+    :param info: the contact; without it, the time is early enough for every contact.
+    """
+    if wait.since is not None:
+        return wait.since
+    if target.created_at is not None:
+        return target.created_at
+    within = wait.bounds(target)
+    opened = None if info is None else created(find(info, target, within, settled=False), target, within)
+    return within.earliest if opened is None else opened
+
+
+def hides_messages(info: ContactInfo, *, now: float) -> bool:
+    """Return whether a message did not mark the contact as changed, so that the list of changes cannot be relied on.
+
+    :param now: when it was read; a message of later is a mistake in that contact only.
+    """
+    last, updated = seconds(info.last_message_at), seconds(info.updated_at)
+    return last is not None and updated is not None and updated + _SECOND < last <= now + CLOCK_ERROR
+
+
+def is_behind(info: ContactInfo, messages: Sequence[Mapping[str, Any]]) -> bool:
+    """Return whether the messages do not hold the one that the contact names as its last."""
+    last, known = seconds(info.last_message_at), [moment(message.get("created_at")) for message in messages]
+    return last is not None and last > max((at for at in known if at is not None), default=0.0) + _MOMENT
+
+
+def moment(value: object) -> float | None:
+    """Return a time in seconds since 1970, or None when it is none; without a zone it is UTC."""
+    return seconds(parse_time(value))
+
+
+def seconds(when: datetime | None) -> float | None:
+    """Return a time in seconds since 1970."""
+    return None if when is None else when.timestamp()
+
+
+def _judge(
+    wait: Wait, target: Target, info: ContactInfo, messages: Sequence[Mapping[str, Any]], *, settled: bool
+) -> Finding:
+    within = wait.bounds(target)
+    choice = find(info, target, within, settled=settled)
+    ticket = choice.ticket if choice else None
+    # A status that has not changed since the opening may be that of before.
+    fresh = settled or choice is not None or _changed_since(info, within)
     done, at, message_id = False, None, None
     if wait.until == "replied":
-        reply = _first_reply(messages, _counts_from(wait, ticket))
-        done, at, message_id = reply is not None, _text(reply, "created_at"), _text(reply, "id")
+        reply = _first_reply(messages, reply_counts_from(wait, target, info))
+        if reply is not None:
+            done, at, message_id = True, parse_time(reply.get("created_at")), _text(reply.get("id"))
     elif wait.until == "closed":
-        done = ticket.closed if ticket else _folded(info.get("chat_status")) == "closed"
+        hidden = not info.shows_tickets and fresh
+        done = not ticket.is_open if ticket else hidden and _folded(info.chat_status) == "closed"
         at = ticket.closed_at if ticket and done else None
     elif wait.until == "stage":
         done = ticket is not None and ticket.stage_id is not None and ticket.stage_id.lower() in wait.stages
     else:
-        done = _folded(info.get("chat_status")) in wait.statuses
+        done = fresh and _folded(info.chat_status) in wait.statuses
     return Finding(
-        ai_contact_id=str(info.get("id")),
+        ai_contact_id=target.contact_id,
         until=wait.until,
         done=done,
-        at=at,
+        at=_iso(at),
         message_id=message_id,
         ticket_id=ticket.id if ticket else None,
+        known_by=choice.known_by if choice else None,
         stage_id=ticket.stage_id if ticket else None,
-        chat_status=_text(info, "chat_status"),
+        chat_status=info.chat_status,
+        created_at=created(choice, target, within),
     )
 
 
-def needs_messages(wait: Wait, info: Mapping[str, Any]) -> bool:
-    """Return whether the messages have to be read; they do not when the last one is older than what counts."""
-    if wait.until != "replied":
-        return False
-    last, earliest = moment(info.get("last_message_at")), _counts_from(wait, the_ticket(info, started=wait.started))
-    return last is None or earliest is None or last >= earliest - _SECOND
-
-
-def hides_messages(info: Mapping[str, Any]) -> bool:
-    """Return whether a message did not mark the contact as changed, so that the list of changes cannot be relied on."""
-    last, updated = moment(info.get("last_message_at")), moment(info.get("updated_at"))
-    return last is not None and updated is not None and last > updated + _SECOND
-
-
-def the_ticket(info: Mapping[str, Any], *, started: float | None) -> Ticket | None:
-    """Return the ticket that is waited for.
-
-    That is the first one that was created since the Dag run started; else the active one; else the one that was closed
-    last.
-    """
-    tickets = list(_tickets(info))
-    ours = [ticket for ticket in tickets if started is not None and (ticket.created_at or 0.0) >= started]
-    if ours:
-        return min(ours, key=lambda ticket: ticket.created_at or 0.0)
-    ranked = sorted(tickets, key=lambda ticket: (ticket.closed, -(ticket.created_at or 0.0)))
-    return ranked[0] if ranked else None
-
-
-def moment(value: object) -> float | None:
-    """Return an ISO 8601 time in seconds since 1970, or None when it is none; without a zone it is UTC."""
-    if isinstance(value, datetime):
-        when = value
-    else:
-        try:
-            when = datetime.fromisoformat(str(value))
-        except ValueError:
-            return None
-    return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
-
-
-def _counts_from(wait: Wait, ticket: Ticket | None) -> float | None:
-    if wait.since is not None:
-        return wait.since
-    return ticket.created_at if ticket and ticket.created_at is not None else wait.started
+def _changed_since(info: ContactInfo, within: Bounds) -> bool:
+    at = seconds(info.updated_at)
+    return within.earliest is None or (at is not None and at >= within.earliest)
 
 
 def _first_reply(messages: Sequence[Mapping[str, Any]], earliest: float | None) -> Mapping[str, Any] | None:
     timed = [
         (at, message)
         for message in messages
-        if _folded(message.get("direction")).startswith("in") and (at := moment(message.get("created_at"))) is not None
+        if _folded(message.get("direction")) in _FROM_CUSTOMER and (at := moment(message.get("created_at"))) is not None
     ]
     counted = [item for item in timed if earliest is None or item[0] >= earliest]
     return min(counted, key=lambda item: item[0])[1] if counted else None
 
 
-def _tickets(info: Mapping[str, Any]) -> Iterator[Ticket]:
-    for name, value in info.items():
-        plain = str(name).replace("_", "").lower()
-        if not _TICKET_NAME.fullmatch(plain):
-            continue
-        for item in value if isinstance(value, (list, tuple)) else [value]:
-            if isinstance(item, Mapping) and item:
-                yield _ticket(item, closed="closed" in plain)
+def _iso(when: datetime | None) -> str | None:
+    if when is None:
+        return None
+    return when.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _ticket(item: Mapping[str, Any], *, closed: bool) -> Ticket:
-    closed_at = _text(item, "closed_at") or _text(item, "closedAt")
-    return Ticket(
-        id=_text(item, "id"),
-        closed=closed or closed_at is not None or _folded(item.get("status")) in _CLOSED_STATES,
-        created_at=moment(item.get("created_at") or item.get("createdAt")),
-        closed_at=closed_at,
-        stage_id=_stage(item),
-    )
-
-
-def _stage(item: Mapping[str, Any]) -> str | None:
-    named = [_text(item, name) for name in _STAGE_NAMES]
-    objects = [item.get(name) for name in _STAGE_OBJECTS]
-    named += [_text(stage, "id") for stage in objects if isinstance(stage, Mapping)]
-    return next((stage for stage in named if stage), None)
-
-
-def _text(item: Mapping[str, Any] | None, name: str) -> str | None:
-    value = None if item is None else item.get(name)
+def _text(value: object) -> str | None:
     return None if value is None or isinstance(value, (Mapping, list)) else str(value)
 
 

@@ -8,12 +8,19 @@ from vambe_provider.operators.vambe import VambeOpenTicketOperator
 from vambe_provider.sensors.vambe import VambeTicketSensor
 from vambe_provider.triggers.vambe import VambeContactEventTrigger
 
-with DAG(dag_id="ticket_and_wait", schedule=None, params={"phone": "+56961234567", "until": "replied"}):
+params = {"phone": "+56961234567", "until": "replied", "conn": "vambe_default"}
+
+with DAG(dag_id="ticket_and_wait", schedule=None, params=params):
     ask = VambeOpenTicketOperator(
-        task_id="ask", to_phone_number="{{ params.phone }}", stage="Support / New", message="Hola"
+        task_id="ask",
+        to_phone_number="{{ params.phone }}",
+        stage="Support / New",
+        message="Hola",
+        vambe_conn_id="{{ params.conn }}",
     )
     VambeTicketSensor(
         task_id="wait",
+        vambe_conn_id="{{ params.conn }}",
         ai_contact_ids=ask.output,
         until="{{ params.until }}",
         deferrable=True,

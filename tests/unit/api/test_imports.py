@@ -7,9 +7,9 @@ import threading
 import pytest
 
 import vambe_provider.api
-from vambe_provider.api.transport import ssl_context
+from vambe_provider.api.environment import ssl_context
 
-HEAVY = {"pydantic", "httpx", "aiohttp", "httpx_aiohttp", "phonenumbers", "airflow"}
+HEAVY = {"pydantic", "httpx", "aiohttp", "phonenumbers", "airflow"}
 
 
 def loaded_after(code: str) -> set[str]:
@@ -23,9 +23,9 @@ def loaded_after(code: str) -> set[str]:
     [
         ("from vambe_provider.api import ConnectionSettings", set()),
         ("from vambe_provider.api.rate import parse_rate", set()),
-        ("from vambe_provider.contact_policy.phone import canonical_number", set()),
+        ("from vambe_provider.contact_policy.numbers import canonical_number", set()),
         ("from vambe_provider.api import OpenTicket", {"pydantic"}),
-        ("from vambe_provider.api import VambeClient", {"pydantic", "httpx"}),
+        ("from vambe_provider.api import VambeClient", {"pydantic", "aiohttp", "httpx"}),
     ],
 )
 def test_a_name_loads_only_what_it_needs(code: str, loaded: set[str]) -> None:

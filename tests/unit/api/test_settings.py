@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from vambe_provider.api import ConnectionSettings
 from vambe_provider.api.rate import Rate, parse_rate
+from vambe_provider.api.settings import EXTRA_FIELDS
 from vambe_provider.exceptions import VambeConfigError
 
 KEY = "key-5f2a9c"
@@ -61,6 +62,9 @@ def test_the_base_url_that_a_connection_means(fields: dict[str, Any], base_url: 
         ({"host": "https://api.vambe.me:x"}, "port in the URL"),
         ({"host": "https://api.vambe.me/a/../b"}, "dot segment"),
         ({"host": "https://api.vambe.me/a b"}, "space"),
+        ({"host": "https://api..vambe.me"}, "host: a part of the host name is empty, too long"),
+        ({"host": f"https://{'a' * 64}.me"}, "host: a part of the host name is empty, too long"),
+        ({"host": "https://.vambe.me"}, "host: a part of the host name is empty, too long"),
         ({"host": "api.vambe.me", "schema": "grpc"}, "schema: "),
         ({"host": "api.vambe.me", "port": "abc"}, "port: "),
         ({"host": "api.vambe.me", "port": 65536}, "port: "),
@@ -69,17 +73,30 @@ def test_the_base_url_that_a_connection_means(fields: dict[str, Any], base_url: 
         ({"password": "secret key"}, "password: "),
         ({"password": "secret\nX-Injected: 1"}, "password: "),
         ({"password": "secretñ"}, "password: "),
-        ({"extra": {"channel": "sms"}}, "channel: 'sms'"),
+        ({"extra": {"channel": "secret"}}, "channel: not one of web-whatsapp, whatsapp"),
         ({"extra": {"channel": ["whatsapp"]}}, "extra channel: "),
         ({"extra": {"default_region": "Chile"}}, "extra default_region: "),
+        ({"extra": ["secret"]}, "extra: a JSON object is needed, not a list"),
+        ({"extra": "secret"}, "extra: a JSON object is needed, not a str"),
+        ({"extra": {"account": ["secret"]}}, "extra account: "),
+        ({"extra": {"account": "secret\x1b"}}, "extra account: "),
+        ({"extra": {"account": "secret" * 20}}, "extra account: "),
+        ({"extra": {"allowed_countries": []}}, "extra allowed_countries: "),
+        ({"extra": {"allowed_countries": "secret"}}, "extra allowed_countries: "),
+        ({"extra": {"allowed_countries": "CL,,MX"}}, "extra allowed_countries: "),
+        ({"extra": {"allowed_countries": {"CL": 1}}}, "extra allowed_countries: "),
+        ({"extra": {"allowed_countries": ["CL", None]}}, "extra allowed_countries: "),
+        ({"extra": {"repair": "secret"}}, "extra repair: not one of none, safe"),
+        ({"extra": {"repair": True}}, "extra repair: "),
+        ({"extra": {"contact_policy": ["secret"]}}, "extra contact_policy: "),
         ({"extra": {"timeout": "soon"}}, "extra timeout: "),
         ({"extra": {"timeout": 0}}, "extra timeout: "),
         ({"extra": {"timeout": -1}}, "extra timeout: "),
         ({"extra": {"timeout": "nan"}}, "extra timeout: "),
         ({"extra": {"timeout": 601}}, "extra timeout: "),
         ({"extra": {"timeout": True}}, "extra timeout: "),
-        ({"extra": {"rate": "fast"}}, "rate: 'fast'"),
-        ({"extra": {"rate": 10}}, "rate: '10'"),
+        ({"extra": {"rate": "secret"}}, "rate: not a rate"),
+        ({"extra": {"rate": 10}}, "rate: not a rate"),
         ({"extra": {"phone_id": 1951.0}}, "extra phone_id: "),
         ({"extra": {"phone_id": True}}, "extra phone_id: "),
         ({"extra": {"app_url": "http://app.vambeai.com"}}, "app_url: "),
@@ -112,9 +129,9 @@ def test_defaults() -> None:
 
 @pytest.mark.parametrize("absent", [None, "", " ", "null", "None"])
 def test_what_an_untouched_form_stores_means_the_default(absent: str | None) -> None:
-    names = ("phone_id", "channel", "default_region", "timeout", "rate_store", "app_url")
-    rate = absent if absent != "None" else None
-    assert made(extra={**dict.fromkeys(names, absent), "rate": rate}) == made()
+    # "none" is a value of its own for these two.
+    own = dict.fromkeys(("rate", "repair"), absent if absent != "None" else None)
+    assert made(extra={**dict.fromkeys(EXTRA_FIELDS, absent), **own}) == made()
 
 
 def test_values_may_be_texts_and_may_carry_the_prefix_of_old_forms() -> None:
@@ -130,6 +147,52 @@ def test_values_may_be_texts_and_may_carry_the_prefix_of_old_forms() -> None:
     settings = made(extra=extra)
     assert (settings.phone_id, settings.channel, settings.default_region) == ("1951", "whatsapp", "CL")
     assert (settings.timeout, settings.rate, settings.app_url) == (12.5, "1/6 seconds", "https://app.example.com")
+
+
+@pytest.mark.parametrize(
+    ("fields", "account"),
+    [
+        ({}, "api.vambe.me"),
+        ({"host": "https://API.Vambe.me:443/"}, "api.vambe.me"),
+        ({"host": "https://api.vambe.me./gateway"}, "api.vambe.me"),
+        ({"host": "https://gw.example.com:8443"}, "gw.example.com:8443"),
+        ({"host": "http://127.0.0.1:8700"}, "127.0.0.1:8700"),
+        ({"host": "::1", "port": 8700}, "[::1]:8700"),
+        ({"host": "http://localhost:80"}, "localhost"),
+        ({"extra": {"account": " chile "}}, "api.vambe.me/chile"),
+        ({"extra": {"account": 7}}, "api.vambe.me/7"),
+        ({"extra": {"account": " "}}, "api.vambe.me"),
+        ({"password": "another-key", "extra": {"phone_id": "x"}}, "api.vambe.me"),
+    ],
+)
+def test_whose_tickets_these_are(fields: dict[str, Any], account: str) -> None:
+    assert made(**fields).account == account
+
+
+@pytest.mark.parametrize("given", ["cl, MX ,br,CL", ["cl", "MX", "br"], ("CL", "MX", "BR")])
+def test_countries_are_a_list_or_a_text(given: Any) -> None:
+    assert made(extra={"allowed_countries": given}).allowed_countries == ("CL", "MX", "BR")
+
+
+@pytest.mark.parametrize(
+    "policy", ["chile", '{"purpose": "debt"}', {"purpose": "debt", "windows": [{"start": "9:00"}]}]
+)
+def test_a_policy_is_passed_on_as_it_is(policy: Any) -> None:
+    settings = made(extra={"contact_policy": policy})
+    assert settings.contact_policy == policy
+    assert hash(settings) == hash(made(extra={"contact_policy": policy})), "clients are shared by their settings"
+    assert settings != made()
+
+
+def test_a_repair_is_named() -> None:
+    assert [made(extra={"repair": text}).repair for text in ("none", "Safe", None)] == ["none", "safe", "safe"]
+
+
+@pytest.mark.parametrize("key", ["", "secret key", "secret\r\nX-Injected: 1", "secretñ"])
+def test_a_key_that_was_given_by_hand_is_checked_too(key: str) -> None:
+    with pytest.raises(VambeConfigError, match="password: ") as caught:
+        ConnectionSettings(api_key=key)
+    assert "secret" not in str(caught.value)
 
 
 def test_no_repr_shows_a_secret() -> None:

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from vambe_provider.api import ChatMessage, Pipeline
-from vambe_provider.api.calls import find_stage, in_order
+from vambe_provider.api.conversation import in_order
+from vambe_provider.api.stages import find_stage
 from vambe_provider.exceptions import VambeConfigError
 
 
@@ -49,8 +50,23 @@ def test_a_name_that_nobody_has() -> None:
     with pytest.raises(VambeConfigError) as caught:
         find_stage(ALL, "Ventas / Perdido")
     assert "There are: Soporte / VIP / Nuevo, " in str(caught.value)
-    with pytest.raises(VambeConfigError, match="there is no ''"):
+    with pytest.raises(VambeConfigError, match="there is no stage"):
         find_stage(ALL, " ")
+
+
+def test_what_was_given_is_not_repeated_since_it_may_be_a_secret() -> None:
+    with pytest.raises(VambeConfigError) as caught:
+        find_stage(ALL, "pasted-api-key")
+    assert "pasted" not in str(caught.value)
+
+
+def test_a_stage_may_have_any_name() -> None:
+    odd = pipeline("\x1b[31m\u202eP", ("s1", "\ud83d\x00N\n"), ("s2", None))
+    for name in ("none", "pn"):
+        with pytest.raises(VambeConfigError) as caught:
+            find_stage([odd, odd], name)
+        assert str(caught.value).isprintable()
+        assert str(caught.value).encode()
 
 
 def test_an_account_with_many_stages_or_none() -> None:

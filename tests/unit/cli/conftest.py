@@ -13,13 +13,13 @@ import sqlalchemy as sa
 
 from tests.support.delivery import Deliveries, claim_of, connected, options, row, sql_ledger
 from vambe_provider.cli import main
-from vambe_provider.delivery.ledger.schema import ledger
+from vambe_provider.delivery.ledger.tables import ledger
 from vambe_provider.delivery.model import Outcome, Result
 
 if TYPE_CHECKING:
     from vambe_provider.sandbox import Sandbox
 
-LATER = "nightly/open/2026-11-23/-1"
+EARLIER, LATER = "2026-11-22", "2026-11-23"
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Nights:
         self._with_fault(number, Outcome.UNKNOWN, kind="status", status=500, **more)
 
     def rejected(self, number: int, **more: Any) -> None:
-        self._with_fault(number, Outcome.REJECTED, kind="status", status=404, **more)
+        self._with_fault(number, Outcome.REJECTED, kind="status", status=422, says="not a valid number", **more)
 
     def failed(self, number: int, **more: Any) -> None:
         self._with_fault(number, Outcome.FAILED, kind="rate_limit", **more)
@@ -109,10 +109,19 @@ class Nights:
             )
             assert changed.rowcount == 1
 
-    def _with_fault(self, number: int, outcome: Outcome, *, kind: str, status: int | None = None, **more: Any) -> None:
-        self._sandbox.fault(kind=kind, status=status)
+    def _with_fault(
+        self,
+        number: int,
+        outcome: Outcome,
+        *,
+        kind: str,
+        status: int | None = None,
+        says: str | None = None,
+        **more: Any,
+    ) -> None:
+        self._sandbox.fault(kind=kind, status=status, says=says)
         try:
-            result = self.open(number, run="nightly/open/2026-11-22/-1", **more)
+            result = self.open(number, run=EARLIER, **more)
         finally:
             self._sandbox.clear_faults()
         assert result.outcome == outcome, result

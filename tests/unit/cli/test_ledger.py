@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import getpass
 import io
 import json
 import os
@@ -13,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import sqlalchemy as sa
+import yaml
 from sqlalchemy.engine import make_url
 
-from tests.support.delivery import Deliveries, connected, row
-from vambe_provider.delivery.ledger.schema import ledger
+from tests.support.delivery import PERSON_SECRET, Deliveries, connected, row
+from vambe_provider.delivery.ledger.tables import attempts
 from vambe_provider.delivery.model import Outcome
 
 if TYPE_CHECKING:
@@ -57,7 +59,7 @@ def test_a_worker_that_may_be_sending_is_not_overruled(nights: Nights, command: 
     answer = command("ledger", "resolve", "id=7", "--not-sent", "--url", nights.url)
     assert answer.code == 1
     assert "id=7 is being sent by a worker" in answer.err
-    assert nights.open(7).outcome == Outcome.HELD
+    assert nights.posts() == 0
     forced = command("ledger", "resolve", "id=7", "--not-sent", "--force", "--url", nights.url)
     assert forced.code == 0
     assert nights.open(7).outcome == Outcome.OPENED
@@ -83,7 +85,8 @@ def test_several_tickets_are_resolved_together_or_not_at_all(nights: Nights, com
     answer = command("ledger", "resolve", "id=7", "id=8", "--not-sent", "--url", nights.url)
     assert answer.code == 1
     assert answer.err == (
-        "error: id=8 is opened, so there is nothing to resolve. To open it once more, run its task with resend=True.\n"
+        "error: id=8 is opened, so there is nothing to resolve. It is not sent again by itself. To open it once more, "
+        "run its task with resend=True.\n"
     )
     assert nights.open(7).outcome == Outcome.UNKNOWN
 
@@ -141,8 +144,9 @@ def test_retry_leaves_a_ticket_alone_that_may_exist(lite_nights: Nights, command
     lite_nights.unknown(7)
     answer = command("ledger", "retry", "id=7", "--url", lite_nights.url)
     assert (answer.code, answer.out) == (1, "")
-    assert answer.err == (
-        "error: id=7 is unknown, not rejected. Look at the contact in Vambe, then use `ledger resolve`.\n"
+    assert answer.err.startswith(
+        "error: id=7 is unknown, so there is nothing to retry. Look at the contact in Vambe, then run "
+        "`python -m vambe_provider ledger resolve "
     )
     assert lite_nights.open(7).outcome == Outcome.UNKNOWN
 
@@ -220,10 +224,14 @@ def test_counts_stand_by_namespace_and_state(nights: Nights, command: Command) -
     answer = command("ledger", "counts", "--url", nights.url)
     time = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
     assert answer.code == 0
-    assert answer.lines[0] == "NAMESPACE    STATE     TICKETS  FIRST CHANGE         LAST CHANGE"
+    assert answer.lines[0] == "NAMESPACE    ACCOUNT     STATE     TICKETS  FIRST CHANGE         LAST CHANGE"
     for line, start in zip(
         answer.lines[1:],
-        ["late-orders  opened          2", "late-orders  rejected        1", "payments     opened          1"],
+        [
+            "late-orders  vambe.test  opened          2",
+            "late-orders  vambe.test  rejected        1",
+            "payments     vambe.test  opened          1",
+        ],
         strict=True,
     ):
         assert re.fullmatch(rf"{start}  {time}  {time}", line)
@@ -277,7 +285,7 @@ def test_show_prints_one_field_a_line(lite_nights: Nights, command: Command) -> 
     fields = dict(line.split(maxsplit=1) for line in command("ledger", "show", "id=7", "--url", lite_nights.url).lines)
     assert fields["namespace"] == "late-orders"
     assert fields["state"] == "rejected"
-    assert fields["error_kind"] == "refused_404"
+    assert fields["error_kind"] == "refused_422"
     assert "ai_contact_id" not in fields
 
 
@@ -307,7 +315,9 @@ def test_nobody_is_named(nights: Nights, command: Command, tmp_path: Path) -> No
     with connected(nights.url) as connection:
         hidden = {
             value
-            for found in connection.execute(sa.select(ledger.c.person, ledger.c.message_hash, ledger.c.fingerprint))
+            for found in connection.execute(
+                sa.select(attempts.c.person, attempts.c.message_hash, attempts.c.fingerprint)
+            )
             for value in found
         }
     outputs = [
@@ -317,6 +327,8 @@ def test_nobody_is_named(nights: Nights, command: Command, tmp_path: Path) -> No
             ["list", "--json"],
             ["show", "id=1", "id=2", "id=3"],
             ["show", "id=3", "--json"],
+            ["history", "id=1", "id=2", "id=3"],
+            ["history", "id=3", "-o", "yaml"],
             ["export"],
             ["export", "--format", "json"],
         )
@@ -410,7 +422,7 @@ def test_an_export_holds_every_row_that_the_filters_leave(nights: Nights, comman
     assert json.loads(file.read_text()) == as_json
 
 
-@pytest.mark.parametrize(("form", "empty"), [("json", "[]\n"), ("csv", "namespace,ticket_key,key,state")])
+@pytest.mark.parametrize(("form", "empty"), [("json", "[]\n"), ("csv", "namespace,account,ticket_key,key,state")])
 def test_an_empty_export_is_well_formed(form: str, empty: str, sqlite_url: str, command: Command) -> None:
     command("ledger", "create", "--url", sqlite_url)
     answer = command("ledger", "export", "--format", form, "--url", sqlite_url)
@@ -433,9 +445,10 @@ def test_an_export_that_cannot_be_written_says_where(lite_nights: Nights, comman
 
 def test_create_makes_the_table_once_and_deliveries_use_it(nights: Nights, command: Command) -> None:
     arguments = ("ledger", "create", "--url", nights.url)
-    assert command(*arguments).out == "The table vambe_ticket_ledger was created.\n"
+    made = "vambe_ticket_attempts, vambe_ticket_ledger, vambe_ticket_schema"
+    assert command(*arguments).out == f"The tables {made} were created.\n"
     again = command(*arguments)
-    assert (again.code, again.out) == (0, "The table vambe_ticket_ledger was there already.\n")
+    assert (again.code, again.out) == (0, f"The tables {made} were there already.\n")
     assert nights.open(1).outcome == Outcome.OPENED
     assert command("ledger", "counts", "--json", "--url", nights.url).json[0]["tickets"] == 1
 
@@ -443,14 +456,23 @@ def test_create_makes_the_table_once_and_deliveries_use_it(nights: Nights, comma
 def test_a_missing_table_is_an_error_that_names_the_command(ledger_url: str, command: Command) -> None:
     if ledger_url.startswith("sqlite"):
         Path(make_url(ledger_url).database or "").touch()
-    answer = command("ledger", "counts", "--url", ledger_url)
+    answer = command("ledger", "list", "--url", ledger_url)
     assert (answer.code, answer.out) == (1, "")
-    assert answer.err.startswith("error: The table vambe_ticket_ledger does not exist. Run `python -m vambe_provider")
+    assert answer.err.startswith("error: The table vambe_ticket_")
+    assert "does not exist. Run `python -m vambe_provider ledger create" in answer.err
+
+
+def test_before_the_first_run_there_are_none_yet(ledger_url: str, command: Command) -> None:
+    for _ in range(2):
+        answer = command("ledger", "counts", "--url", ledger_url)
+        assert (answer.code, answer.out) == (1, "")
+        assert answer.err.startswith("There are none yet")
+        command("ledger", "create", "--url", ledger_url)
 
 
 def test_a_mistyped_file_is_not_made(tmp_path: Path, command: Command) -> None:
     file = tmp_path / "typo.sqlite"
-    answer = command("ledger", "counts", "--url", f"sqlite:///{file}")
+    answer = command("ledger", "list", "--url", f"sqlite:///{file}")
     assert answer.code == 1
     assert f"there is no file {file}" in answer.err
     assert not file.exists()
@@ -459,9 +481,9 @@ def test_a_mistyped_file_is_not_made(tmp_path: Path, command: Command) -> None:
 @pytest.mark.parametrize(
     ("url", "complaint"),
     [
-        ("no-url", "no SQLAlchemy URL of a known kind"),
-        ("postgres://user:s3cret@host/database", "no SQLAlchemy URL of a known kind"),
-        ("postgresql+psycopg2://user:s3cret@127.0.0.1:notaport/database", "no SQLAlchemy URL of a known kind"),
+        ("no-url", "not a SQLAlchemy URL of a known kind"),
+        ("postgres://user:s3cret@host/database", "not a SQLAlchemy URL of a known kind"),
+        ("postgresql+psycopg2://user:s3cret@127.0.0.1:notaport/database", "not a SQLAlchemy URL of a known kind"),
         ("postgresql+psycopg2://user:s3cret@127.0.0.1:1/database", "The ledger's database failed"),
         ("mysql+pymysql://user:s3cret@127.0.0.1:1/database", "The ledger's database failed"),
     ],
@@ -515,4 +537,95 @@ def test_exactly_one_way_to_the_ledger_is_needed(where: list[str], command: Comm
 def test_an_age_that_cannot_be_read_is_named(wrong: str, command: Command) -> None:
     answer = command("ledger", "list", f"--older-than={wrong}", "--url", "sqlite://")
     assert answer.code == 2
-    assert f"'{wrong}' is no age" in answer.err
+    assert f"'{wrong}' is not an age" in answer.err
+
+
+# --- History, never, seed, forms ------------------------------------------------------------------------------------
+
+
+def test_the_history_names_each_attempt_and_who_decided(lite_nights: Nights, command: Command) -> None:
+    lite_nights.unknown(7)
+    command("ledger", "resolve", "id=7", "--not-sent", "--by", "Ana", "--url", lite_nights.url)
+    lite_nights.open(7)
+    answer = command("ledger", "history", "id=7", "--url", lite_nights.url)
+    assert answer.code == 0
+    assert answer.lines[0] == "id=7 in late-orders of vambe.test: opened"
+    assert [line.split()[0] for line in answer.lines[2:]] == ["1", "2", "3"]
+    assert "Ana" in answer.lines[3]
+    [shown] = command("ledger", "history", "id=7", "-o", "json", "--url", lite_nights.url).json
+    assert [(step["reason"], step["decision"], step["sent"]) for step in shown["history"]] == [
+        ("first", None, "no"),
+        ("decision", "not_sent", "no"),
+        ("again", None, "yes"),
+    ]
+
+
+def test_the_user_of_the_system_decides_unless_another_is_named(lite_nights: Nights, command: Command) -> None:
+    lite_nights.unknown(7)
+    command("ledger", "resolve", "id=7", "--sent", "--url", lite_nights.url)
+    [shown] = command("ledger", "history", "id=7", "--json", "--url", lite_nights.url).json
+    assert shown["history"][1]["decided_by"] == getpass.getuser()
+    empty = command("ledger", "never", "id=7", "--by", " ", "--url", lite_nights.url)
+    assert (empty.code, empty.err) == (2, "error: --by: is given but empty. Leave it out, or give a name.\n")
+
+
+def test_a_ticket_that_is_ruled_out_is_not_sent_until_retry(lite_nights: Nights, command: Command) -> None:
+    lite_nights.failed(7)
+    answer = command("ledger", "never", "id=7", "--url", lite_nights.url)
+    assert answer.out == "id=7 in late-orders is never sent, until `ledger retry` takes that back.\n"
+    assert lite_nights.open(7).outcome == Outcome.SUPPRESSED
+    assert command("ledger", "retry", "id=7", "--url", lite_nights.url).code == 0
+    assert lite_nights.open(7).outcome == Outcome.OPENED
+
+
+def test_the_command_in_a_tasks_error_works_as_printed(
+    lite_nights: Nights, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_CONN_ID", lite_nights.url)
+    lite_nights.unknown(7)
+    error = lite_nights.open(7).error
+    [printed] = re.findall(r"`python -m vambe_provider (ledger resolve [^`]*)`", str(error))
+    assert command(*printed.split()).code == 0
+    assert lite_nights.open(7).outcome == Outcome.ALREADY_OPENED
+
+
+def test_yaml_holds_what_json_holds(lite_nights: Nights, command: Command) -> None:
+    lite_nights.open(1)
+    arguments = ("ledger", "list", "--url", lite_nights.url, "-o")
+    assert yaml.safe_load(command(*arguments, "yaml").out) == command(*arguments, "json").json
+
+
+def test_what_is_seeded_is_not_sent(
+    lite_nights: Nights, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__VAMBE__PERSON_SECRET", PERSON_SECRET)
+    backlog = tmp_path / "backlog.csv"
+    backlog.write_text("id,name\n1,a\n2,b\n2,b\n")
+    lite_nights.open(1)
+    arguments = ("--namespace", "late-orders", "--account", "vambe.test", "--key-columns", "id")
+    where = ("--url", lite_nights.url)
+    done = command("ledger", "seed", *arguments, "--file", str(backlog), *where)
+    assert (done.code, done.out) == (0, "1 ticket of 3 rows recorded as done in late-orders of vambe.test.\n")
+    assert lite_nights.open(2).outcome == Outcome.ALREADY_OPENED
+    by_query = command("ledger", "seed", *arguments, "--sql", "SELECT 3 AS id", *where, "-o", "json")
+    assert by_query.json == {"rows": 1, "seeded": 1}
+    assert lite_nights.open(3).outcome == Outcome.ALREADY_OPENED
+    wrong = command("ledger", "seed", *arguments, "--sql", "SELECT 3 AS number", *where)
+    assert (wrong.code, "there is no column id" in wrong.err) == (2, True)
+
+
+def test_upgrade_of_a_current_ledger_changes_nothing(lite_nights: Nights, command: Command) -> None:
+    lite_nights.open(1)
+    answer = command("ledger", "upgrade", "--url", lite_nights.url)
+    assert (answer.code, answer.out) == (0, "The ledger's tables have version 1 already.\n")
+
+
+def test_an_export_is_for_its_owner_and_computes_nothing(lite_nights: Nights, command: Command, tmp_path: Path) -> None:
+    lite_nights.open(1, namespace="=1+1")
+    target = tmp_path / "tickets.csv"
+    target.write_text("old")
+    target.chmod(0o644)
+    assert command("ledger", "export", "--output", str(target), "--url", lite_nights.url).code == 0
+    assert target.stat().st_mode & 0o777 == 0o600
+    [found] = csv.DictReader(io.StringIO(target.read_text()))
+    assert found["namespace"] == "'=1+1"

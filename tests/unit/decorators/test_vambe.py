@@ -26,7 +26,7 @@ def test_what_the_function_returns_is_opened_and_is_no_template(vambe_sandbox: S
         def order() -> dict[str, Any]:
             return {"id": 7, "phone": PHONE}
 
-        @task.vambe_open_ticket(stage="Orders / Late")
+        @task.vambe_open_ticket(stage="Orders / Late", allow_placeholders=True)
         def inform(row: dict[str, Any], run_id: str | None = None) -> dict[str, Any]:
             return {
                 "to_phone_number": row["phone"],

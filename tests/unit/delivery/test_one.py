@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.support.delivery import Deliveries, claim_of, options, row, sql_ledger
-from vambe_provider.delivery import attempt
+from vambe_provider.delivery.attempt import post
 from vambe_provider.delivery.model import Outcome
 from vambe_provider.exceptions import (
     VambeAuthError,
@@ -51,7 +51,7 @@ def test_another_sender(deliveries: Deliveries) -> None:
 def test_a_refusal_is_final_and_a_wrong_key_is_no_fault_of_the_ticket(
     deliveries: Deliveries, status: int, kind: type[VambeError], outcome: Outcome, state: str
 ) -> None:
-    deliveries.sandbox.fault("open_ticket", kind="status", status=status)
+    deliveries.sandbox.fault("open_ticket", kind="status", status=status, says="stage_id is not valid")
     result = deliveries.one(1)
     assert isinstance(result.error, kind)
     assert (result.outcome, deliveries.states()) == (outcome, {"id=1": state})
@@ -72,7 +72,7 @@ def test_no_sender(deliveries: Deliveries) -> None:
 
 
 def test_it_is_not_tried_for_ever(deliveries: Deliveries, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attempt, "BLIND_RATE_LIMIT", 0.01)
+    monkeypatch.setattr(post, "BLIND_RATE_LIMIT", 0.01)
     deliveries.sandbox.fault("open_ticket", kind="rate_limit", retry_after_form="none", times="forever")
     result = deliveries.one(1, opts=options(retry_budget=0.5))
     assert isinstance(result.error, VambeRateLimitError)
@@ -88,10 +88,11 @@ def test_a_wait_that_is_longer_than_its_time_is_not_begun(deliveries: Deliveries
     assert deliveries.posts() == 1
 
 
-def test_held_by_another_task(deliveries: Deliveries) -> None:
+def test_held_by_another_task_for_longer_than_it_waits(deliveries: Deliveries) -> None:
     with sql_ledger(deliveries.url) as other:
-        claim_of(other, deliveries.work(1), options(run="other"))
-        result = deliveries.one(1)
+        claim_of(other, deliveries.work(1), options(run="other"), lease=3600.0)
+        opts = options(lease=0.1, retry_budget=0.1)
+        result = deliveries.one(1, opts=opts, settings=replace(deliveries.settings, timeout=0.1))
     assert result.outcome == Outcome.HELD
     assert isinstance(result.error, VambeTicketHeldError)
     assert deliveries.posts() == 0
@@ -108,7 +109,8 @@ def test_held_by_an_earlier_try_for_longer_than_anybody_waits(deliveries: Delive
 
 def test_unknown_says_what_to_do(deliveries: Deliveries) -> None:
     deliveries.sandbox.fault("open_ticket", kind="drop", when="after")
-    deliveries.sandbox.fault("search_contacts", kind="status", status=400, times="forever")
+    for look in ("search_contacts", "list_contacts"):
+        deliveries.sandbox.fault(look, kind="status", status=400, times="forever")
     first = deliveries.one(1)
     assert isinstance(first.error, VambeUnknownOutcomeError)
     assert "ledger resolve" in str(first.error)

@@ -15,9 +15,9 @@ import pytest
 from airflow.providers.common.compat.sdk import redact
 
 from vambe_provider import compat
+from vambe_provider.api import AsyncVambeClient, VambeClient, endpoints
 from vambe_provider.api.settings import EXTRA_FIELDS
 from vambe_provider.exceptions import VambeAuthError, VambeConfigError, VambeValidationError
-from vambe_provider.hooks.calls import VambeCalls
 from vambe_provider.hooks.vambe import VambeHook
 
 if TYPE_CHECKING:
@@ -94,9 +94,46 @@ async def test_the_async_twins_do_the_same(vambe_sandbox: Sandbox, connect: Conn
 
 
 def test_every_call_has_an_async_twin_with_the_same_arguments() -> None:
-    calls = {name: call for name, call in vars(VambeCalls).items() if not name.startswith("_")}
-    for name in [name for name in calls if not name.startswith("a") and name != "get_conn"]:
-        assert inspect.signature(calls[f"a{name}"]).parameters == inspect.signature(calls[name]).parameters
+    names = {name for name, call in vars(endpoints).items() if inspect.isgeneratorfunction(call)} - {"_ticket"}
+    assert len(names) > 10
+    for name in [name for name in names if not name.startswith("_")]:
+        call, twin, described = getattr(VambeHook, name), getattr(VambeHook, f"a{name}"), getattr(endpoints, name)
+        assert inspect.signature(twin) == inspect.signature(call) == inspect.signature(described)
+        assert call.__doc__ == twin.__doc__ == described.__doc__
+        for client in (VambeClient, AsyncVambeClient):
+            assert getattr(client, name).__doc__ == described.__doc__
+
+
+class TestStages:
+    @pytest.mark.parametrize("stage", ["Support / New", "support/new"])
+    async def test_a_ticket_may_name_its_stage(self, vambe_sandbox: Sandbox, connect: Connect, stage: str) -> None:
+        ticket = {"to_phone_number": PHONE, "stage": stage}
+        with VambeHook(connect()) as hook:
+            await asyncio.to_thread(hook.open_ticket, ticket)
+        async with VambeHook(connect()) as hook:
+            await hook.aopen_ticket(ticket)
+        wanted = vambe_sandbox.stage_id("Support / New")
+        assert [request["body"]["stage_id"] for request in vambe_sandbox.requests("open_ticket")] == [wanted] * 2
+
+    def test_the_pipelines_are_read_once(self, vambe_sandbox: Sandbox, connect: Connect) -> None:
+        with VambeHook(connect()) as hook:
+            for _ in range(3):
+                hook.open_ticket({"to_phone_number": PHONE, "stage": "Support / New"})
+        assert len(vambe_sandbox.requests("get_pipelines")) == 1
+
+    def test_a_stage_that_does_not_exist_opens_nothing(self, vambe_sandbox: Sandbox, connect: Connect) -> None:
+        with VambeHook(connect("sales")) as hook, pytest.raises(VambeConfigError) as caught:
+            hook.open_ticket({"to_phone_number": PHONE, "stage": "Suport / New"})
+        assert str(caught.value).startswith("connection sales: stage: there is no stage with this name or id.")
+        assert "Did you mean Support / New?" in str(caught.value)
+        assert vambe_sandbox.requests("open_ticket") == []
+
+    def test_a_wrong_request_is_refused_at_once(self, vambe_sandbox: Sandbox, connect: Connect) -> None:
+        both = _ticket(vambe_sandbox, stage="Support / New")
+        for ticket in ({"to_phone_number": "abc", "stage": "Support / New"}, both):
+            with VambeHook(connect()) as hook, pytest.raises(VambeValidationError):
+                hook.open_ticket(ticket)
+        assert vambe_sandbox.requests() == []
 
 
 def test_one_hook_serves_one_event_loop_after_the_other(vambe_sandbox: Sandbox, connect: Connect) -> None:
@@ -164,6 +201,50 @@ class TestSecrets:
     def test_a_wrong_connection_is_named(self, connect: Connect) -> None:
         with pytest.raises(VambeConfigError, match="connection other: extra chanel: there is no such field"):
             VambeHook(connect("other", extra={"chanel": "whatsapp"})).get_conn()
+
+
+class TestWrongConnections:
+    @pytest.mark.parametrize("kind", ["slack", "http", ""])
+    async def test_the_password_of_another_kind_of_connection_goes_nowhere(
+        self, vambe_sandbox: Sandbox, connect: Connect, kind: str
+    ) -> None:
+        hook = VambeHook(connect("team_slack", conn_type=kind, password="xoxb-token", extra={"rate": "nonsense"}))
+        said = f"connection team_slack: its type is {kind or 'empty'}, not vambe."
+        with pytest.raises(VambeConfigError) as caught:
+            await asyncio.to_thread(hook.get_pipelines)
+        assert str(caught.value).startswith(said)
+        with pytest.raises(VambeConfigError) as caught:
+            await hook.aget_pipelines()
+        assert str(caught.value).startswith(said)
+        assert vambe_sandbox.requests() == []
+
+    @pytest.mark.parametrize(
+        ("extra", "said"),
+        [
+            ('["phone_id"]', "extra: this is not a JSON object"),
+            ('"phone_id"', "extra: this is not a JSON object"),
+            ("phone_id=qr-main", "extra: this is not JSON"),
+            ('{"phone_id": "secret-id"', "extra: this is not JSON"),
+        ],
+    )
+    async def test_an_extra_that_cannot_be_read_is_named(
+        self, vambe_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, extra: str, said: str
+    ) -> None:
+        fields = {"conn_type": "vambe", "host": vambe_sandbox.url, "password": "k", "extra": extra}
+        monkeypatch.setenv("AIRFLOW_CONN_BROKEN", json.dumps(fields))
+        for read in (lambda: asyncio.to_thread(lambda: VambeHook("broken").settings), VambeHook("broken").asettings):
+            with pytest.raises(VambeConfigError) as caught:
+                await read()
+            assert str(caught.value).startswith(f"connection broken: {said}.")
+            assert "secret-id" not in str(caught.value)
+
+    async def test_an_error_of_a_call_names_the_connection(self, connect: Connect) -> None:
+        hook = VambeHook(connect("sales", password="another-key"))
+        with pytest.raises(VambeAuthError, match=r"^connection sales: Could not read the pipelines"):
+            hook.get_pipelines()
+        async with hook:
+            with pytest.raises(VambeAuthError, match=r"^connection sales: Could not read the pipelines"):
+                await hook.aget_pipelines()
 
 
 async def test_settings_are_the_same_sync_and_async(connect: Connect) -> None:

@@ -127,7 +127,7 @@ class TestBadRows:
     ) -> None:
         run = context()
         rows = [{"id": 7, "name": None, "phone": "+56911111111", "total": 1}, *ROWS]
-        with pytest.raises(AirflowFailException, match="1 rows were rejected"):
+        with pytest.raises(AirflowFailException, match="1 rows were rejected or in conflict"):
             batch(rows).execute(run)
         assert len(vambe_sandbox.tickets()) == 2
         assert run["ti"].pushed["return_value"]["counts"]["opened"] == 2
@@ -161,14 +161,17 @@ class TestBadRows:
         ({"key_columns": []}, "key_columns: at least one column"),
         ({"key_columns": "number"}, "returns no column number"),
         ({"ledger_conn_id": None}, "ledger_conn_id: is missing"),
-        ({"namespace": " late"}, "namespace"),
+        ({"namespace": " late"}, "namespace: must have"),
+        ({"namespace": "None"}, "namespace: is given, and its template gave nothing"),
+        ({"namespace": ""}, "namespace: is given, and its template gave nothing"),
+        ({"ledger_conn_id": " "}, "ledger_conn_id: is given, and its template gave nothing"),
         ({"rate": "often"}, "rate"),
         ({"max_rejected": "some"}, "max_rejected"),
-        ({"max_concurrency": 0}, "max_concurrency: '0' is not a whole number from 1 on"),
+        ({"max_concurrency": 0}, "max_concurrency: is not a whole number from 1 on"),
         ({"shard_index": 2, "shard_count": 2}, "shard_index 2 is not below shard_count 2"),
-        ({"on_empty": "ignore"}, "on_empty: 'ignore' is not one of skip, succeed, fail"),
-        ({"on_unknown": "ask"}, "on_unknown: 'ask' is not one of fail, resend"),
-        ({"on_change": "ask"}, "on_change: 'ask' is not one of ignore, open_again"),
+        ({"on_empty": "ignore"}, "on_empty: is not one of skip, succeed, fail"),
+        ({"on_unknown": "ask"}, "on_unknown: is not one of fail, resend"),
+        ({"on_change": "ask"}, "on_change: is not one of ignore, open_again"),
         ({"contact_policy": object()}, "contact_policy"),
         ({"rows": {"id": 1}}, "rows: a list of dicts is needed, not dict"),
         ({"rows": ["x"]}, "rows: item 0 is a str, not a dict"),
@@ -181,6 +184,13 @@ def test_a_wrong_argument_is_named_before_anything_is_sent(
     with pytest.raises(AirflowFailException) as caught:
         batch(**arguments).execute(context())
     assert expected in str(caught.value)
+    assert vambe_sandbox.requests("open_ticket") == []
+
+
+def test_a_policy_of_the_connection_is_not_ignored(connect: Connect, vambe_sandbox: Sandbox) -> None:
+    connect(extra={"contact_policy": "cl-debt"})
+    with pytest.raises(AirflowFailException, match="contact_policy, which is not available"):
+        batch().execute(context())
     assert vambe_sandbox.requests("open_ticket") == []
 
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support.delivery import claim_of, options, preparer, settings, sql_ledger
+from tests.support.delivery import PERSON_SECRET, claim_of, made_of, options, preparer, settings, sql_ledger
 from tests.unit.tasks import context
-from vambe_provider.compat import DAG, TaskDeferred
-from vambe_provider.delivery.report import Report
+from vambe_provider.compat import DAG, AirflowFailException, TaskDeferred
+from vambe_provider.delivery.batch.report import Report
 from vambe_provider.exceptions import VambeDeliveryError
 from vambe_provider.operators import batch as module
 from vambe_provider.operators.vambe import VambeOpenTicketBatchOperator
@@ -92,10 +92,10 @@ def test_every_row_is_counted_once_whatever_became_of_it(vambe_sandbox: Sandbox)
     refused = orders(91)
     copy, other = orders(3), [{**orders(4)[0], "phone": "+56961234599"}]
     rows = [*orders(1, 2), unusable, *refused, *orders(3), *copy, *orders(4), *other, *orders(5, 6, 7, 8)]
-    vambe_sandbox.fault(kind="status", status=422, phone=refused[0]["phone"])
-    deferred, parts = next_part(batch(rows, max_rejected=2)), 1
+    vambe_sandbox.fault(kind="status", status=422, says="not a valid number", phone=refused[0]["phone"])
+    deferred, parts = next_part(batch(rows, max_rejected=3)), 1
     while isinstance(deferred, TaskDeferred):
-        deferred, parts = next_part(batch(rows, max_rejected=2), deferred), parts + 1
+        deferred, parts = next_part(batch(rows, max_rejected=3), deferred), parts + 1
     report, counts = deferred, {name: count for name, count in deferred["counts"].items() if count}
     assert parts == 3
     assert opened(vambe_sandbox) == [str(number) for number in range(1, 9)]
@@ -111,11 +111,14 @@ def test_a_task_that_is_not_deferrable_keeps_its_slot(vambe_sandbox: Sandbox) ->
     assert report["counts"]["opened"] == 3
 
 
-def test_it_leaves_its_slot_until_the_lease_of_a_killed_try_is_over(vambe_sandbox: Sandbox, ledger_url: str) -> None:
+def test_it_leaves_its_slot_until_the_lease_of_a_killed_try_is_over(
+    vambe_sandbox: Sandbox, ledger_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__VAMBE__PERSON_SECRET", PERSON_SECRET)
     connection = settings(vambe_sandbox)
-    work: Any = preparer(connection, vambe_sandbox.stage_id, TICKET, namespace="late")(orders(1)[0])
+    work: Any = made_of(preparer(connection, vambe_sandbox.stage_id, TICKET, namespace="late"), orders(1)[0])
     with sql_ledger(ledger_url) as ledger:
-        claim_of(ledger, work, options(run="dag/open/run-1/-1"), lease=500)
+        claim_of(ledger, work, options(account=connection.account), lease=500)
     deferred = next_part(batch(orders(1, 2), rate="none"))
     assert isinstance(deferred, TaskDeferred)
     assert opened(vambe_sandbox) == ["2"]
@@ -160,24 +163,33 @@ def test_what_it_leaves_for_its_next_part_stays_small(vambe_sandbox: Sandbox, co
     assert len(json.dumps(deferred.kwargs)) < 50_000
 
 
-def test_keys_are_checked_and_the_rate_is_explained_only_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logged: Callable[[], str], caplog: pytest.LogCaptureFixture
-) -> None:
+def test_the_rate_is_explained_only_once(logged: Callable[[], str], caplog: pytest.LogCaptureFixture) -> None:
+    rows = [{"id": number, "phone": f"+569612345{number:02d}"} for number in range(5)]
+    deferred = next_part(batch(rows))
+    assert isinstance(deferred, TaskDeferred)
+    assert "5 rows at 3/minute take 1 min 40 s" in logged()
+    caplog.clear()
+    assert next_part(batch(rows), deferred)["counts"]["opened"] == 5
+    assert "5 rows at" not in logged()
+
+
+def test_keys_are_checked_only_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps({"conn_type": "sqlite", "host": str(tmp_path / "w.db")}))
 
-    def query() -> SqlToVambeTicketsOperator:
-        sql = " UNION ALL ".join(f"SELECT {n} AS id, '+569612345{n:02d}' AS phone" for n in range(1, 6))
+    def query(*numbers: int) -> SqlToVambeTicketsOperator:
+        sql = " UNION ALL ".join(f"SELECT {n} AS id, '+569612345{n:02d}' AS phone" for n in numbers)
         return SqlToVambeTicketsOperator(
             task_id="open", sql=sql, sql_conn_id="warehouse", key_columns=["id"], ticket=TICKET, namespace="late",
             check_keys=True, deferrable=True,
         )  # fmt: skip
 
-    deferred = next_part(query())
+    with pytest.raises(AirflowFailException, match="check_keys"):
+        next_part(query(1, 1))
+    deferred = next_part(query(1, 2, 3, 4, 5))
     assert isinstance(deferred, TaskDeferred)
-    assert "5 rows at 3/minute take 1 min 40 s" in logged()
-    caplog.clear()
-    assert next_part(query(), deferred)["counts"]["opened"] == 5
-    assert "5 rows at" not in logged()
+    # Rows that are double since then are reported one by one.
+    report = next_part(query(1, 2, 3, 4, 5, 5), deferred)
+    assert (report["counts"]["opened"], report["counts"]["duplicate"]) == (5, 1)
 
 
 def test_a_dag_with_such_a_task_runs_to_its_end(

@@ -101,3 +101,19 @@ def test_further_signals_do_not_tear_what_the_first_one_lets_end() -> None:
     with on_sigterm(interrupt), pytest.raises(Interrupted):
         run_to_the_end(main, stop=told.set)
     assert ended.is_set()
+
+
+def test_a_signal_that_does_not_wake_the_main_thread_is_heard() -> None:
+    """It may come between the last look at the signals and the wait, or the kernel gives it to another thread."""
+    told = threading.Event()
+
+    def interrupt() -> None:
+        raise Interrupted
+
+    async def main() -> bool:
+        signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+        return await asyncio.to_thread(told.wait, 60.0)
+
+    with on_sigterm(interrupt), pytest.raises(Interrupted):
+        run_to_the_end(main, stop=told.set)
+    assert told.is_set()

@@ -53,7 +53,12 @@ def test_a_ticket_is_opened_and_described_in_plain_json(vambe_sandbox: Sandbox) 
         "outcome": "opened",
         "stage_id": ticket["stage_id"],
         "link": f"https://app.vambeai.com/pipeline?id={ticket['pipeline_id']}&chatContactId={ticket['ai_contact_id']}",
+        "account": vambe_sandbox.url.removeprefix("http://"),
+        "mark": ticket["ticket_metadata"]["airflow_ticket_key"],
+        "opened_at": result["opened_at"],
+        "opened_until": result["opened_until"],
     }
+    assert result["opened_at"][:-5] <= ticket["created_at"][:-5] <= result["opened_until"][:-5]
     assert run["ti"].pushed == {"vambe_conversation": result["link"]}
 
 
@@ -181,7 +186,7 @@ def test_a_dry_run_checks_everything_and_sends_nothing(vambe_sandbox: Sandbox, l
 
 @pytest.mark.parametrize("argument", ["dry_run", "resend"])
 def test_a_flag_that_is_none_is_an_error(argument: str, vambe_sandbox: Sandbox) -> None:
-    with pytest.raises(AirflowFailException, match=f"{argument}: 'perhaps' is neither true nor false"):
+    with pytest.raises(AirflowFailException, match=f"{argument}: is neither true nor false"):
         operator(**{argument: "perhaps"}).execute(context())
     assert vambe_sandbox.tickets() == []
 
@@ -192,7 +197,9 @@ class TestLedger:
     ) -> None:
         first = operator(ledger_conn_id=ledger).execute(context())
         again = operator(ledger_conn_id=ledger).execute(context())
-        assert again == {**first, "outcome": "already_opened"}
+        times = {name: again[name] for name in ("opened_at", "opened_until")}
+        assert again == {**first, **times, "outcome": "already_opened"}
+        assert all(times.values())
         assert "resend=True" in logged()
         assert len(vambe_sandbox.tickets()) == 1
 
@@ -203,11 +210,73 @@ class TestLedger:
         assert len(vambe_sandbox.tickets()) == 2
 
     def test_the_same_key_in_another_task_is_the_same_ticket(self, vambe_sandbox: Sandbox, ledger: str) -> None:
-        ti = Ti(dag_id="another", task_id="task", run_id="run-2", map_index=3)
+        ti = Ti(task_id="task", run_id="run-2", map_index=3)
         operator(ledger_conn_id=ledger, ticket_key="order/7").execute(context())
-        assert (
-            operator(ledger_conn_id=ledger, ticket_key="order/7").execute(context(ti=ti))["outcome"] == "already_opened"
-        )
+        again = operator(ledger_conn_id=ledger, ticket_key="order/7").execute(context(ti=ti))
+        assert again["outcome"] == "already_opened"
+        assert len(vambe_sandbox.tickets()) == 1
+
+    def test_the_same_key_in_another_dag_is_another_ticket_unless_both_name_one_namespace(
+        self, vambe_sandbox: Sandbox, ledger: str, logged: Callable[[], str]
+    ) -> None:
+        other = Ti(dag_id="another")
+        for namespace, tickets in ((None, 2), ("orders", 3)):
+            for ti in (Ti(), other):
+                task = operator(ledger_conn_id=ledger, ticket_key="order/7", namespace=namespace)
+                task.execute(context(ti=ti))
+            assert len(vambe_sandbox.tickets()) == tickets
+        assert "It was opened before by the Dag dag." in logged()
+
+    @pytest.mark.parametrize("name", ["ticket_key", "namespace", "ledger_conn_id"])
+    @pytest.mark.parametrize("value", ["", "None", None])
+    def test_a_promise_whose_template_gave_nothing_is_an_error(
+        self, vambe_sandbox: Sandbox, ledger: str, name: str, value: str | None
+    ) -> None:
+        task = operator(ledger_conn_id=ledger, ticket_key="order/7", namespace="orders")
+        setattr(task, name, value)
+        with pytest.raises(AirflowFailException, match=f"{name}: is given, and its template gave nothing"):
+            task.execute(context())
+        assert vambe_sandbox.tickets() == []
+
+    def test_the_same_key_with_another_person_is_an_error(self, vambe_sandbox: Sandbox, ledger: str) -> None:
+        operator(ledger_conn_id=ledger, ticket_key="order/7").execute(context())
+        with pytest.raises(AirflowFailException, match="was opened for another person"):
+            operator(ledger_conn_id=ledger, ticket_key="order/7", to_phone_number="+56961234599").execute(context())
+        assert len(vambe_sandbox.tickets()) == 1
+
+    def test_the_same_key_with_other_content_sends_nothing_and_says_so(
+        self, vambe_sandbox: Sandbox, ledger: str, logged: Callable[[], str]
+    ) -> None:
+        operator(ledger_conn_id=ledger, ticket_key="order/7").execute(context())
+        again = operator(ledger_conn_id=ledger, ticket_key="order/7", message="Other words").execute(context())
+        assert again["outcome"] == "already_opened"
+        assert "its content differs" in logged()
+        assert len(vambe_sandbox.tickets()) == 1
+
+    def test_a_mapped_list_that_changes_messages_each_person_once(self, vambe_sandbox: Sandbox, ledger: str) -> None:
+        def run(phones: list[str]) -> None:
+            for index, phone in enumerate(phones):
+                ti = Ti(map_index=index, try_number=2)
+                operator(ledger_conn_id=ledger, to_phone_number=phone).execute(context(ti=ti))
+
+        run(["+56961234501", "+56961234502"])
+        run(["+56961234503", "+56961234501", "+56961234502"])
+        assert sorted(ticket["phone"] for ticket in vambe_sandbox.tickets()) == [
+            "56961234501", "56961234502", "56961234503"
+        ]  # fmt: skip
+
+    def test_each_turn_of_a_task_loop_has_its_own_ticket(self, vambe_sandbox: Sandbox, ledger: str) -> None:
+        for _ in range(2):
+            for turn in range(3):
+                operator(ledger_conn_id=ledger).execute(context(ti=Ti(region_index=turn)))
+        assert len(vambe_sandbox.tickets()) == 3
+
+    @pytest.mark.parametrize("message", ["Hola None", "Debe nan pesos", "Hola {name}", "{{ params.x }}", "<NA> late"])
+    def test_a_message_that_a_template_left_unfilled_is_refused(self, vambe_sandbox: Sandbox, message: str) -> None:
+        with pytest.raises(AirflowFailException, match="which a template left where a value should be"):
+            operator(message=message).execute(context())
+        assert vambe_sandbox.tickets() == []
+        assert operator(message=message, allow_placeholders=True).execute(context())["outcome"] == "opened"
 
     def test_personal_data_in_a_key_stays_out_of_the_log(self, ledger: str, logged: Callable[[], str]) -> None:
         operator(ledger_conn_id=ledger, ticket_key="customer/56961234567").execute(context())
@@ -234,11 +303,28 @@ class TestLedger:
     def test_without_any_memory_a_second_try_looks_first(self, vambe_sandbox: Sandbox) -> None:
         first = operator().execute(context())
         second = Ti(try_number=2)
-        assert operator().execute(context(ti=second)) == {**first, "outcome": "reconciled"}
+        again = operator().execute(context(ti=second))
+        # A look learns of the creation to the second.
+        times = dict.fromkeys(("opened_at", "opened_until"))
+        assert {**again, **times} == {**first, **times, "outcome": "reconciled"}
         assert len(vambe_sandbox.tickets()) == 1
 
 
 class TestFailures:
+    def test_a_policy_of_the_connection_is_not_ignored(self, connect: Connect, vambe_sandbox: Sandbox) -> None:
+        connect(extra={"contact_policy": "cl-debt"})
+        with pytest.raises(AirflowFailException, match="contact_policy, which is not available"):
+            operator().execute(context())
+        assert vambe_sandbox.requests("open_ticket") == []
+
+    def test_a_number_that_only_an_allowed_country_explains(self, connect: Connect, vambe_sandbox: Sandbox) -> None:
+        connect(extra={"allowed_countries": "AR"})
+        with pytest.raises(AirflowFailException):
+            operator(to_phone_number="56 9 8765 4321").execute(context())
+        connect(extra={"allowed_countries": "CL"})
+        operator(to_phone_number="56 9 8765 4321").execute(context())
+        assert [ticket["phone"].lstrip("+") for ticket in vambe_sandbox.tickets()] == ["56987654321"]
+
     def test_a_refused_ticket_is_not_retried_and_the_cause_is_kept(self, vambe_sandbox: Sandbox) -> None:
         vambe_sandbox.fault(kind="status", status=400)
         with pytest.raises(AirflowFailException, match="Nothing was sent") as caught:

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -10,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from vambe_provider.api.retry import Retries
 from vambe_provider.compat import (
     DAG,
     AirflowFailException,
@@ -18,13 +22,14 @@ from vambe_provider.compat import (
     BaseOperator,
     TaskDeferred,
 )
-from vambe_provider.exceptions import VambeDeliveryError, VambeError, VambeReadError
+from vambe_provider.exceptions import VambeDeliveryError, VambeReadError
 from vambe_provider.sensors.vambe import VambeTicketSensor
 from vambe_provider.triggers.vambe import VambeTicketTrigger
 from vambe_provider.waiting import look
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from tests.airflow_db import DagResult
     from tests.unit.conftest import Connect
@@ -58,6 +63,12 @@ def connection(connect: Connect) -> str:
     return connect()
 
 
+@pytest.fixture
+def one_try_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the client ask once, since its own pauses between tries take seconds."""
+    monkeypatch.setattr(Retries, "wait", lambda *_, **__: None)
+
+
 @contextmanager
 def meanwhile(action: Callable[[], Any]) -> Iterator[None]:
     """Do something in a thread while the test waits; an error in it fails the test."""
@@ -89,6 +100,7 @@ class TestAlreadyTrue:
             "seen_at": found[0]["seen_at"],
             "message_id": reply["id"],
             "ticket_id": ticket["id"],
+            "ticket_known_by": "inferred",
             "stage_id": ticket["stage_id"],
             "chat_status": found[0]["chat_status"],
         }
@@ -134,14 +146,14 @@ class TestMistakes:
     @pytest.mark.parametrize(
         ("arguments", "text"),
         [
-            ({"ai_contact_ids": ""}, "ai_contact_ids: the contact id is empty"),
-            ({"ai_contact_ids": [".."]}, "ai_contact_ids[0]: this cannot be a contact id"),
-            ({"until": "answered"}, "until: 'answered' is not one of replied, closed, stage, chat_status"),
-            ({"mode_of": "most"}, "mode_of: 'most' is not one of all, any"),
+            ({"ai_contact_ids": ""}, "ai_contact_ids: the id is empty"),
+            ({"ai_contact_ids": [".."]}, "ai_contact_ids[0]: this cannot be an id"),
+            ({"until": "answered"}, "until: is not one of replied, closed, stage, chat_status"),
+            ({"mode_of": "most"}, "mode_of: is not one of all, any"),
             ({"until": "stage"}, "stages: "),
             ({"stages": ["Support / New"]}, "stages: "),
             ({"until": "chat_status"}, "statuses: "),
-            ({"until": "stage", "stages": "Support / Nowhere"}, "there is no 'Support / Nowhere'"),
+            ({"until": "stage", "stages": "Support / Nowhere"}, "there is no stage with this name"),
             ({"since": "yesterday"}, "since: this is not an ISO 8601 time"),
             ({"since": "2026-03-01T10:00:00"}, "since: the time has no time zone"),
         ],
@@ -184,7 +196,7 @@ class TestMistakes:
     def test_soft_fail_does_not_hide_it(self, connect: Connect, open_tickets: OpenTickets, deferrable: bool) -> None:
         contacts = open_tickets(1)
         connect(password="another-key")
-        with pytest.raises(VambeError, match="API key"):
+        with pytest.raises(AirflowFailException, match="API key"):
             sensor(contacts, deferrable=deferrable, soft_fail=True).execute(context())
 
     def test_never_fail_does(self, connect: Connect, open_tickets: OpenTickets, deferrable: bool) -> None:
@@ -234,8 +246,19 @@ class TestDeferral:
         [contact] = open_tickets(1)
         here = context()
         with pytest.raises(TaskDeferred):
-            sensor({"ai_contact_id": contact, "link": "https://example.com/x"}, deferrable=True).execute(here)
-        assert list(here["ti"].pushed.values()) == ["https://example.com/x"]
+            sensor({"ai_contact_id": contact, "link": "https://app.vambeai.com/x"}, deferrable=True).execute(here)
+        assert list(here["ti"].pushed.values()) == ["https://app.vambeai.com/x"]
+
+    @pytest.mark.parametrize(
+        "link", ["javascript:alert(1)", "https://evil.example/x", "https://app.vambeai.com.evil.example/", 7]
+    )
+    def test_a_link_to_elsewhere_is_not_shown(self, open_tickets: OpenTickets, link: Any) -> None:
+        [contact] = open_tickets(1)
+        here = context()
+        with pytest.raises(TaskDeferred):
+            sensor({"ai_contact_id": contact, "link": link}, deferrable=True).execute(here)
+        [shown] = here["ti"].pushed.values()
+        assert shown.startswith("https://app.vambeai.com/pipeline?id=")
 
     def test_what_the_trigger_saw_counts_although_it_changed_again(
         self, vambe_sandbox: Sandbox, open_tickets: OpenTickets
@@ -270,7 +293,7 @@ class TestDeferral:
         event = {"status": "error", "kind": "auth_401", "message": "The key is refused.", "permanent": True}
         with pytest.raises(AirflowFailException, match="The key is refused"):
             sensor(NOBODY).execute_complete(context(), event)
-        with pytest.raises(VambeDeliveryError):
+        with pytest.raises(AirflowFailException):
             sensor(NOBODY, soft_fail=True).execute_complete(context(), event)
         with pytest.raises(VambeDeliveryError):
             sensor(NOBODY).execute_complete(context(), {**event, "permanent": False})
@@ -295,12 +318,22 @@ class TestPoking:
         with pytest.raises(AirflowSkipException):
             sensor(contacts, timeout=0, soft_fail=True).execute(context())
 
-    def test_a_passing_failure_is_for_a_task_retry(self, vambe_sandbox: Sandbox, open_tickets: OpenTickets) -> None:
+    def test_failures_of_the_moment_are_borne(
+        self, vambe_sandbox: Sandbox, open_tickets: OpenTickets, one_try_each: None
+    ) -> None:
+        [contact] = open_tickets(1)
+        fault = vambe_sandbox.fault("get_contact", kind="status", status=503, times=3)
+        vambe_sandbox.customer_replies(contact, "Sí")
+        [found] = sensor(contact).execute(context())
+        assert (found["done"], fault.hits) == (True, 3)
+
+    def test_too_many_in_a_row_are_for_a_task_retry(
+        self, vambe_sandbox: Sandbox, open_tickets: OpenTickets, one_try_each: None
+    ) -> None:
         contacts = open_tickets(1)
-        vambe_sandbox.fault("get_contact", kind="status", status=404, times=1)
-        vambe_sandbox.fault("get_contact", kind="truncated", times=50)
+        vambe_sandbox.fault("get_contact", kind="truncated", times="forever")
         with pytest.raises(VambeReadError):
-            sensor(contacts).execute(context())
+            sensor(contacts, max_failures=1).execute(context())
 
 
 def test_everything_a_dag_author_would_template_is_templated() -> None:
@@ -332,6 +365,23 @@ class TestInADag:
         [found] = result.xcom("wait")
         assert (found["ai_contact_id"], found["done"]) == (contact, True)
 
+    def test_a_deferred_wait_finds_a_connection_of_the_metadata_database(
+        self, vambe_sandbox: Sandbox, open_tickets: OpenTickets, airflow_db: Path, tmp_path: Path
+    ) -> None:
+        """``airflow dags test`` is a process of its own, in which the asynchronous way does not reach the database."""
+        [contact] = open_tickets(1)
+        (tmp_path / "waits.py").write_text(_DAG_FILE.format(contact=contact))
+
+        def reply() -> None:
+            vambe_sandbox.wait_for(lambda now: bool(now.requests("get_contact")), timeout=120)
+            vambe_sandbox.customer_replies(contact, "Sí")
+
+        command = [sys.executable, "-m", "airflow", "dags", "test", "waits"]
+        env = os.environ | {"AIRFLOW__CORE__DAGS_FOLDER": str(tmp_path)}
+        with _in_the_database("vambe_in_database", vambe_sandbox), meanwhile(reply):
+            said = subprocess.run(command, capture_output=True, text=True, env=env, check=False)
+        assert "state=success" in said.stdout + said.stderr, said.stdout[-3000:]
+
     @pytest.mark.parametrize("how", [{"mode": "poke"}, {"deferrable": True}], ids=str)
     @pytest.mark.parametrize(("soft_fail", "state"), [(False, "failed"), (True, "skipped")])
     def test_a_timeout(
@@ -353,6 +403,34 @@ class _Upstream(BaseOperator):
 
     def execute(self, context: Any) -> Any:
         return self.returns
+
+
+_DAG_FILE = """
+# Airflow reads only files in which its name stands.
+from vambe_provider.compat import DAG
+from vambe_provider.sensors.vambe import VambeTicketSensor
+
+with DAG("waits", schedule=None):
+    VambeTicketSensor(
+        task_id="wait", ai_contact_ids="{contact}", since="2026-01-01T00:00:00+00:00", deferrable=True, timeout=60,
+        poke_interval=1, vambe_conn_id="vambe_in_database",
+    )
+"""
+
+
+@contextmanager
+def _in_the_database(conn_id: str, sandbox: Sandbox) -> Iterator[None]:
+    """Keep a connection in Airflow's metadata database for a while."""
+    from airflow.models import Connection
+    from airflow.utils.session import create_session
+
+    with create_session() as session:
+        session.add(Connection(conn_id=conn_id, conn_type="vambe", host=sandbox.url, password=sandbox.api_key))
+    try:
+        yield
+    finally:
+        with create_session() as session:
+            session.query(Connection).filter(Connection.conn_id == conn_id).delete()
 
 
 def _dag(contact: str, **arguments: Any) -> Any:

@@ -5,10 +5,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import sqlalchemy as sa
 
+from tests.support.databases import connect_to, wait_for
 from tests.unit.tasks import Ti, context
-from tests.unit.transfers.test_source import connect_to
 from vambe_provider.compat import DAG, AirflowFailException, AirflowSkipException
-from vambe_provider.exceptions import VambeDeliveryError
 from vambe_provider.transfers.sql_to_vambe import SqlToVambeTicketsOperator
 
 if TYPE_CHECKING:
@@ -118,12 +117,16 @@ class TestKeys:
             transfer(sql=self.TWICE, check_keys=True).execute(context())
         assert vambe_sandbox.tickets() == []
 
-    def test_a_key_that_may_be_a_person_is_hashed(self, sqlite: str) -> None:
+    def test_a_key_that_may_be_a_person_is_hashed(self, sqlite: str, monkeypatch: pytest.MonkeyPatch) -> None:
         twice = "SELECT phone, name FROM orders UNION ALL SELECT phone, name FROM orders"
         with pytest.raises(AirflowFailException) as caught:
             transfer(sql=twice, key_columns=["phone"], check_keys="true").execute(context())
         assert "phone=#" in str(caught.value)
         assert "56987654321" not in str(caught.value)
+        monkeypatch.setenv("AIRFLOW__VAMBE__PERSON_SECRET", "s3cret")
+        with pytest.raises(AirflowFailException) as keyed:
+            transfer(sql=twice, key_columns=["phone"], check_keys="true").execute(context())
+        assert str(keyed.value) != str(caught.value)
 
     def test_good_keys_pass(self, sqlite: str) -> None:
         assert transfer(check_keys=True, max_rejected=1).execute(context())["counts"]["opened"] == 2
@@ -157,15 +160,72 @@ def test_without_rows_the_task_is_skipped(sqlite: str) -> None:
         transfer(sql="SELECT id, name, phone FROM orders WHERE 1 = 0").execute(context())
 
 
-def test_a_database_that_cannot_be_queried_may_be_retried(sqlite: str, vambe_sandbox: Sandbox) -> None:
-    with pytest.raises(VambeDeliveryError, match="no such table"):
+def test_a_query_that_cannot_work_is_not_retried(sqlite: str, vambe_sandbox: Sandbox) -> None:
+    with pytest.raises(AirflowFailException, match=r"no such table: nowhere.* Nothing was sent\."):
         transfer(sql="SELECT * FROM nowhere").execute(context())
     assert vambe_sandbox.tickets() == []
 
 
 def test_the_expected_time_is_told_when_there_is_a_rate(sqlite: str, logged: Callable[[], str]) -> None:
     transfer(rate="2/second", max_rejected=1).execute(context())
-    assert "3 rows at 2/second take 2 s" in logged()
+    assert "Tickets go out at 2/second at most" in logged()
+
+
+def test_a_mapped_task_needs_a_namespace(sqlite: str, vambe_sandbox: Sandbox) -> None:
+    with pytest.raises(AirflowFailException, match="namespace: a mapped task needs one"):
+        transfer(namespace=None).execute(context(ti=Ti(map_index=0)))
+    assert vambe_sandbox.tickets() == []
+
+
+def test_a_query_that_changes_data_is_refused_by_its_verb(sqlite: str, vambe_sandbox: Sandbox) -> None:
+    with pytest.raises(AirflowFailException, match="begins with DELETE, which changes data; it was not run"):
+        transfer(sql="DELETE FROM orders RETURNING *").execute(context())
+    assert transfer(max_rejected=1).execute(context())["counts"]["opened"] == 2
+
+
+@pytest.mark.parametrize(("arguments", "times"), [({}, 1), ({"rate": "100/second"}, 1), ({"check_keys": True}, 2)])
+def test_the_query_runs_once_unless_its_keys_are_checked(
+    postgres_url: str, vambe_sandbox: Sandbox, arguments: dict[str, Any], times: int
+) -> None:
+    engine = warehouse(postgres_url)
+    report = transfer(max_rejected=1, sql="SELECT id, name, phone FROM orders", **arguments).execute(context())
+    assert report["rows"] == 4
+    scans: list[int] = []
+
+    def scanned() -> bool:
+        with engine.connect() as connection:
+            look = "SELECT seq_scan FROM pg_stat_user_tables WHERE relname = 'orders'"
+            scans.append(connection.exec_driver_sql(look).scalar_one())
+        return scans[-1] >= times
+
+    wait_for(scanned)
+    assert scans[-1] == times
+    engine.dispose()
+
+
+def test_keys_with_blanks_in_their_names_are_checked(sqlite: str, vambe_sandbox: Sandbox) -> None:
+    sql = 'SELECT id AS "order id", name, phone FROM orders WHERE late = 1; -- the late ones'
+    ticket = {**TICKET, "ticket_metadata": {"order": "{order id}"}}
+    fields: dict[str, Any] = {"ticket": ticket, "key_columns": ["order id"], "check_keys": True}
+    report = transfer(sql=sql, max_rejected=1, **fields).execute(context())
+    assert report["counts"]["opened"] == 2
+    with pytest.raises(AirflowFailException, match="'order id'=1, rows=2"):
+        transfer(sql=f"{sql.partition(';')[0]} UNION ALL {sql}", **fields).execute(context())
+
+
+def test_a_blank_key_is_refused_row_by_row(sqlite: str, vambe_sandbox: Sandbox) -> None:
+    sql = """
+        SELECT '' AS id, name, phone FROM orders WHERE id = 1
+        UNION ALL SELECT 'nan', name, phone FROM orders WHERE id = 2
+        UNION ALL SELECT '7', name, phone FROM orders WHERE id = 3
+    """
+    report = transfer(sql=sql, max_rejected=2).execute(context())
+    assert (report["counts"]["opened"], report["counts"]["rejected"], report["counts"]["conflict"]) == (1, 2, 0)
+
+
+def test_a_column_whose_name_only_looks_right_is_shown_as_it_is(sqlite: str, vambe_sandbox: Sandbox) -> None:
+    with pytest.raises(AirflowFailException, match=r"returns no column id.*'\\ufeffid'"):
+        transfer(sql=SQL.replace("SELECT id", 'SELECT id AS "\ufeffid"')).execute(context())
 
 
 def test_shards_of_mapped_tasks_share_the_rows(sqlite: str, vambe_sandbox: Sandbox, run_dag_test: Any) -> None:
@@ -177,6 +237,7 @@ def test_shards_of_mapped_tasks_share_the_rows(sqlite: str, vambe_sandbox: Sandb
             key_columns=["id"],
             ticket={**TICKET, "message": "Hola"},
             shard_count=3,
+            namespace="orders",
         ).expand(shard_index=[0, 1, 2])
     result = run_dag_test(dag)
     assert set(result.tasks.values()) == {"success"}

@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
-from typing import TYPE_CHECKING, Any
+import random
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.unit.triggers.conftest import Store, Watchers, looks, some_looks
 from vambe_provider.compat import AIRFLOW_V_3_3_PLUS
 from vambe_provider.triggers.vambe import VambeContactEventTrigger
 
@@ -15,82 +17,6 @@ if TYPE_CHECKING:
     from vambe_provider.sandbox import Sandbox
 
 OpenTickets = Callable[[int], list[str]]
-
-
-class Store:
-    """Stands in for Airflow's asset state store, which only a triggerer has."""
-
-    def __init__(self) -> None:
-        self.values: dict[str, Any] = {}
-
-    async def aget(self, key: str, default: Any = None) -> Any:
-        return json.loads(self.values[key]) if key in self.values else default
-
-    async def aset(self, key: str, value: Any) -> None:
-        self.values[key] = json.dumps(value)
-
-
-class Watchers:
-    """Runs watchers as the triggerer does: in one shared poll where this Airflow has it, each on its own elsewhere."""
-
-    def __init__(self, conn_id: str) -> None:
-        self._conn_id = conn_id
-        self._tasks: list[asyncio.Task[None]] = []
-        self._manager: Any = None
-        self.storing = True
-        """Whether events reach the metadata database."""
-        if AIRFLOW_V_3_3_PLUS:
-            import structlog
-            from airflow.triggers.shared_stream import SharedStreamManager
-
-            self._manager = SharedStreamManager(log=structlog.get_logger())
-
-    def start(self, store: Store | None = None, **arguments: Any) -> list[dict[str, Any]]:
-        """Start a watcher and return the list that its events are added to."""
-        trigger = VambeContactEventTrigger(vambe_conn_id=self._conn_id, poll_interval=0.05, **arguments)
-        trigger.asset_state_store = store  # type: ignore[assignment]
-        events: list[dict[str, Any]] = []
-        self._tasks.append(asyncio.create_task(self._run(len(self._tasks) + 1, trigger, events)))
-        return events
-
-    async def _run(self, number: int, trigger: VambeContactEventTrigger, events: list[dict[str, Any]]) -> None:
-        key = trigger.shared_stream_key()
-        if key is None or self._manager is None:
-            async for event in trigger.run():
-                events += [event.payload]
-            return
-        stream = self._manager.subscribe(trigger_id=number, trigger=trigger, key=key)
-        try:
-            async for event in trigger.filter_shared_stream(stream):
-                events.append(event.payload)
-                seq = self._manager.bind_pending_event(trigger_id=number, key=key)
-                if self.storing and seq is not None:
-                    self._manager.confirm_persisted([seq])
-        finally:
-            await self._manager.unsubscribe(number, key)
-
-    async def stop(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        results = await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._tasks.clear()
-        assert [result for result in results if not isinstance(result, asyncio.CancelledError)] == []
-
-
-@pytest.fixture
-async def watchers(vambe_sandbox: Sandbox, connect: Connect) -> AsyncIterator[Watchers]:
-    running = Watchers(connect())
-    yield running
-    await running.stop()
-
-
-def looks(sandbox: Sandbox) -> int:
-    return len(sandbox.requests("list_contacts"))
-
-
-async def some_looks(sandbox: Sandbox, count: int = 3) -> None:
-    goal = looks(sandbox) + count
-    await sandbox.wait_for_async(lambda now: looks(now) >= goal)
 
 
 def test_its_arguments_are_plain_and_make_the_same_trigger_again() -> None:
@@ -192,6 +118,27 @@ class TestRestart:
         await some_looks(vambe_sandbox)
         assert again == lost
 
+    @pytest.mark.parametrize("seed", range(3))
+    async def test_nothing_is_lost_when_storing_takes_longer_than_a_round(
+        self, vambe_sandbox: Sandbox, watchers: Watchers, open_tickets: OpenTickets, seed: int
+    ) -> None:
+        """The triggerer is killed while events of several rounds are on their way into the database."""
+        chance, store, changed = random.Random(seed), Store(), []
+        contacts = open_tickets(40)
+        watchers.start(store)
+        await vambe_sandbox.wait_for_async(lambda _: bool(store.values))
+        watchers.storing_takes = 0.25
+        for contact in contacts:
+            vambe_sandbox.move_ticket(contact, "Support / Solved")
+            changed.append(contact)
+            await asyncio.sleep(chance.uniform(0.0, 0.05))
+            if chance.random() < 0.2:
+                await watchers.stop()
+                watchers.start(store)
+        await vambe_sandbox.wait_for_async(
+            lambda _: {event["ai_contact_id"] for event in watchers.stored} >= set(changed), timeout=30
+        )
+
     async def test_two_watchers_on_one_asset_keep_places_of_their_own(
         self, vambe_sandbox: Sandbox, watchers: Watchers, open_tickets: OpenTickets
     ) -> None:
@@ -238,6 +185,24 @@ class TestFailures:
         assert "pipeline: none fits 'Suport'" in caplog.text
         assert "There are: Support (" in caplog.text
         assert events == []
+
+
+async def test_a_stage_that_the_pipelines_do_not_list_is_asked_for_once_in_a_round(
+    vambe_sandbox: Sandbox, watchers: Watchers, open_tickets: OpenTickets
+) -> None:
+    contacts = open_tickets(30)
+    all_events = await watchers.watching(vambe_sandbox)
+    filtered = await watchers.watching(vambe_sandbox, statuses="attended")
+    before = len(vambe_sandbox.requests("get_pipelines"))
+    rounds = looks(vambe_sandbox)
+    for contact in contacts:
+        vambe_sandbox.spoil_row(contact, active_ticket_v2={"id": "t", "current_stage_id": "new-stage"})
+        vambe_sandbox.customer_replies(contact, "Hola")
+    await vambe_sandbox.wait_for_async(lambda _: len(all_events) == 30)
+    assert {event["stage_id"] for event in all_events} == {"new-stage"}
+    assert {event["stage"] for event in all_events} == {None}
+    assert filtered == []
+    assert len(vambe_sandbox.requests("get_pipelines")) - before <= looks(vambe_sandbox) - rounds
 
 
 async def test_it_never_writes(vambe_sandbox: Sandbox, watchers: Watchers, open_tickets: OpenTickets) -> None:

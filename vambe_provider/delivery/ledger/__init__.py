@@ -7,16 +7,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from vambe_provider.delivery.model import Claim, Outcome, Settlement, Sibling, Unsendable, Work
+    from vambe_provider.delivery.key import TicketKey
+    from vambe_provider.delivery.model import Attempt, Claim, Settlement, Unsendable, Verdict, Work
     from vambe_provider.delivery.options import DeliveryOptions
+    from vambe_provider.delivery.rules import Glimpse
 
 
 class Ledger(Protocol):
     """What a delivery asks of its memory; every call is one transaction."""
+
+    @property
+    def me(self) -> str:
+        """The beginning of every ``owner`` that this try writes."""
+        ...
+
+    @property
+    def epoch(self) -> int:
+        """Counts the jumps of the ledger's clock; a claim of an earlier epoch must not be posted."""
+        ...
+
+    def glimpses(self, namespace: str, digests: Sequence[str]) -> Mapping[str, Sequence[Glimpse]]:
+        """Return what is known of these keys, in every account; keys of which nothing is known are left out."""
+        ...
 
     def look_up(self, works: Sequence[Work], options: DeliveryOptions) -> list[Claim]:
         """Say what would become of these tickets, and change nothing.
@@ -35,10 +51,42 @@ class Ledger(Protocol):
         """
         ...
 
-    def reject(self, rows: Sequence[Unsendable], options: DeliveryOptions) -> list[Outcome]:
-        """Record rows that validation refused, and say what they are; a row whose ticket is open stays open."""
+    def reject(self, rows: Sequence[Unsendable], options: DeliveryOptions) -> list[Verdict]:
+        """Record rows that validation refused, and say what they are: ``rejected``, ``still_rejected``, ``opened`` for
+        a row whose ticket an earlier run opened, ``conflict`` when this try opened it, ``duplicate`` when this try
+        refused it already, ``held`` while it is undecided, ``suppressed`` when a person ruled it out.
+
+        A row that was refused before and did not change is not written again.
+        """
         ...
 
-    def siblings(self, work: Work) -> list[Sibling]:
-        """Return the other tickets to the same person."""
+    def seed(self, keys: Sequence[TicketKey], options: DeliveryOptions) -> int:
+        """Record tickets as open of which nothing is known in this account, send nothing, and return how many.
+
+        :raises VambeConfigError: when this memory does not outlive the task.
+        """
+        ...
+
+    def opened(self, key: TicketKey, options: DeliveryOptions) -> Attempt | None:
+        """Return the attempt that opened the open generation of a ticket in this account; None when it is not known."""
+        ...
+
+    def contacts(self, namespace: str, digests: Sequence[str], options: DeliveryOptions) -> list[str]:
+        """Return the contacts of open tickets in this account, as far as they are known."""
+        ...
+
+    def siblings(self, attempt: Attempt) -> list[Attempt]:
+        """Return the attempts in the attempt's account at other tickets or generations that were addressed to its
+        person and surely or maybe sent: all from shortly before it until now, and the last ones before that.
+        """
+        ...
+
+    def witnesses(self, attempt: Attempt) -> list[Attempt]:
+        """Return some of the newest attempts in the attempt's account that were surely sent by themselves (Vambe's
+        reply is their evidence) to other persons whose contact is known; newest first, some dozens.
+        """
+        ...
+
+    def earlier(self, attempt: Attempt) -> list[str]:
+        """Return the contacts that earlier tickets in the attempt's account know for its person, newest first."""
         ...

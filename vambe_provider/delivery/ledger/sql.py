@@ -1,325 +1,271 @@
 """The ledger in a PostgreSQL, MySQL, MariaDB or SQLite database.
 
-One row is read, decided upon by :func:`~vambe_provider.delivery.ledger.decide.decide`, and taken by a statement that
-only one of two rivals can win: an insert that the primary key refuses, or an update that names the row as it was
-read.
+The rows of the tickets in question are locked and read, :mod:`~vambe_provider.delivery.rules` says what may be done
+with them and :mod:`~vambe_provider.delivery.ledger.changes` what they become, and what differs then is written. A
+ticket that nobody knows has no row to lock: two rivals for it, and two tickets to one person, meet at the attempt that
+is recorded before anything is sent, which only one of them can insert.
 """
 
 from __future__ import annotations
 
 import itertools
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 from uuid import uuid4
-
-import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql.psycopg2 import EXECUTEMANY_VALUES_PLUS_BATCH
 
 from vambe_provider.delivery import clock
 from vambe_provider.delivery.ledger import statements
-from vambe_provider.delivery.ledger.decide import Decision, Known, decide, resend_token
-from vambe_provider.delivery.ledger.schema import ensure_table, ledger, utc_now
-from vambe_provider.delivery.model import Claim, Outcome, Sibling, State, Verdict
-from vambe_provider.exceptions import VambeLedgerError
+from vambe_provider.delivery.ledger.changes import answer, refused, seeded
+from vambe_provider.delivery.ledger.claiming import Terms, attempt_row
+from vambe_provider.delivery.ledger.database import Database
+from vambe_provider.delivery.ledger.exchange import exchange
+from vambe_provider.delivery.ledger.tables import MAX_ACCOUNT
+from vambe_provider.delivery.ledger.tickets import Tickets, begin, read_attempts, read_known, state_of, to_attempt
+from vambe_provider.delivery.ledger.upgrade import ensure_tables
+from vambe_provider.delivery.model import Attempt, Evidence, Reason, Sent, State, Verdict
+from vambe_provider.delivery.rules import Glimpse, decide, refuse
+from vambe_provider.exceptions import VambeConfigError, VambeLedgerError
 
 if TYPE_CHECKING:
-    from vambe_provider.delivery.model import Settlement, Unsendable, Work
+    import sqlalchemy as sa
+
+    from vambe_provider.delivery.key import TicketKey
+    from vambe_provider.delivery.ledger.database import Transaction
+    from vambe_provider.delivery.model import Claim, Settlement, Unsendable, Work
     from vambe_provider.delivery.options import DeliveryOptions
+    from vambe_provider.delivery.person import Persons
 
-T = TypeVar("T")
+NEIGHBOURS = 3600.0
+"""Seconds before an attempt in which others to its person may explain what is found."""
+MAX_SIBLINGS, MAX_BEFORE, MAX_EARLIER, MAX_WITNESSES, WITNESSES_AMONG = 1000, 20, 20, 40, 500
 
-_PAUSES = (0.05, 0.25, 1.0)
-"""Seconds between the tries of one transaction that met a deadlock, a lock or a lost connection."""
-_PERSON_BUSY = 2.0
-"""Seconds after which to ask again for a person to whom another worker is sending."""
-_STATES = {state.value: state for state in State}
-
-
-@dataclass(frozen=True, slots=True)
-class _Transaction:
-    """An open transaction, the database's clock, and how many seconds that is ahead of this machine's."""
-
-    connection: sa.engine.Connection
-    now: datetime
-    ahead: float
-
-    def local(self, moment: datetime | None) -> float:
-        return (moment or self.now).replace(tzinfo=UTC).timestamp() - self.ahead
-
-
-@dataclass(frozen=True, slots=True)
-class _Terms:
-    """What is the same for all tickets of one claim."""
-
-    options: DeliveryOptions
-    owner: str
-    until: datetime
-    expires: float
+_WITNESSES = statements.witnesses(among=WITNESSES_AMONG, limit=MAX_WITNESSES)
 
 
 class SqlLedger:
-    """The ledger table in a database.
+    """The ledger's tables in a database.
 
-    :param engine: an engine of this ledger's own; its transactions become ``READ COMMITTED``, on SQLite immediate
-        ones in WAL mode.
-    :param create: make the table when it is missing.
-    :raises VambeLedgerError: when the database cannot be reached or cannot hold a ledger, the table is missing and
-        may not be made, or it is of a newer version.
+    :param engine: an engine of this ledger's own; its transactions become ``READ COMMITTED``, on SQLite WAL.
+    :param persons: makes the hashes of persons; refused when the ledger was begun with another secret.
+    :param create: make the tables when they are missing.
+    :param conn_id: the connection that the engine came from, for commands in texts.
+    :raises VambeLedgerError: when the database cannot be reached or cannot hold a ledger, or when the tables are
+        missing and may not be made, or are of another version.
+    :raises VambeConfigError: when ``person_secret`` is another one than when the ledger was begun.
     """
 
-    def __init__(self, engine: sa.engine.Engine, *, create: bool = True) -> None:
-        statements.check_dialect(engine.dialect.name)
-        self._engine = engine
-        tune(engine)
+    def __init__(
+        self, engine: sa.engine.Engine, persons: Persons, *, create: bool = True, conn_id: str | None = None
+    ) -> None:
+        self._database = Database(engine, conn_id)
+        self._dialect = self._database.dialect
         self._me = uuid4().hex[:16]
         self._counter = itertools.count()
         self._unanswered: str | None = None
-        retrying(lambda: ensure_table(engine, create=create))
+        ensure_tables(self._database, persons, create=create)
 
     def close(self) -> None:
         """Give the connections back."""
-        self._engine.dispose()
+        self._database.engine.dispose()
+
+    @property
+    def me(self) -> str:
+        """The beginning of every ``owner`` that this try writes."""
+        return self._me
+
+    @property
+    def epoch(self) -> int:
+        """Counts the jumps of the ledger's clock; a claim of an earlier epoch must not be posted."""
+        return self._database.epoch
+
+    def glimpses(self, namespace: str, digests: Sequence[str]) -> Mapping[str, Sequence[Glimpse]]:
+        """Return what is known of these keys, in every account; keys of which nothing is known are left out.
+
+        :param namespace: of no interest here, since a digest is made of it too.
+        """
+
+        def read(tx: Transaction) -> dict[str, list[Glimpse]]:
+            found: dict[str, list[Glimpse]] = {}
+            for statement in statements.glimpses(self._dialect, digests):
+                for digest, account, state, owner, dag_run, row_hash in tx.connection.execute(*statement):
+                    row = Glimpse(account, state_of(state), owner, dag_run, row_hash)
+                    if digest in found:
+                        found[digest].append(row)
+                    else:
+                        found[digest] = [row]
+            return found
+
+        return self._database.read(read) if digests else {}
 
     def look_up(self, works: Sequence[Work], options: DeliveryOptions) -> list[Claim]:
         """Say what would become of these tickets, and change nothing."""
 
-        def read() -> list[Claim]:
-            with self._transaction() as tx:
-                known = self._select(tx, works)
-                found = [(work, known.get(work.key.digest)) for work in works]
-                return [
-                    _answer(tx, work, row, decide(row, work, options, me=self._me, now=tx.now), options)
-                    for work, row in found
-                ]
+        def read(tx: Transaction) -> list[Claim]:
+            known = read_known(tx, self._dialect, sorted(work.key.digest for work in works))
+            again = [work.key.digest for work in works if options.recalls and work.key.digest in known]
+            made = read_attempts(tx, self._dialect, again, options)
+            claims = []
+            for work in works:
+                rows = known.get(work.key.digest, ())
+                mine = [one for one, _ in made.get(work.key.digest, ()) if one.dag_run == options.origin.dag_run]
+                decision = decide(rows, work, options, me=self._me, now=tx.now, mine=mine)
+                claims.append(answer(work, rows, decision, options))
+            return claims
 
-        return retrying(read)
+        return self._database.read(read) if works else []
 
     def exchange(
         self, settle: Sequence[Settlement], claim: Sequence[Work], options: DeliveryOptions, lease: float
     ) -> list[Claim]:
         """Record what became of earlier claims, then claim these tickets for ``lease`` seconds, in one transaction."""
+        _check_account(options.account)
         # When the answer to a commit was lost, the next try must recognise its own rows: so a name is only given up
         # after a success, also when it is the caller who tries again.
         owner, self._unanswered = self._unanswered or f"{self._me}.{next(self._counter)}", None
 
-        def write() -> list[Claim]:
-            expires = clock.now() + lease
-            with self._transaction() as tx:
-                self._settle(tx, settle)
-                terms = _Terms(options, owner, tx.now + timedelta(seconds=lease), expires)
-                return self._claim(tx, claim, terms) if claim else []
+        def write(tx: Transaction) -> list[Claim]:
+            terms = Terms(options, self._me, owner, lease, tx.began + lease, self._database.epoch)
+            return exchange(tx, self._dialect, settle, claim, terms)
 
         try:
-            return retrying(write)
+            return self._database.write(write)
         except VambeLedgerError:
             self._unanswered = owner
             raise
 
-    def reject(self, rows: Sequence[Unsendable], options: DeliveryOptions) -> list[Outcome]:
-        """Record rows that validation refused, and say what they are; a row whose ticket is open stays open."""
-        keyed = {row.key.digest: row for row in rows if row.key is not None}
+    def reject(self, rows: Sequence[Unsendable], options: DeliveryOptions) -> list[Verdict]:
+        """Record rows that validation refused, and say what they are; what is recorded already is not written again."""
+        _check_account(options.account)
+        keyed = [row for row in rows if row.key is not None]
 
-        def write() -> set[str]:
-            with self._transaction() as tx:
-                values = [
-                    statements.rejected_row(row, options.run, f"{self._me}.r", tx.now)
-                    for _, row in sorted(keyed.items())
-                ]
-                self._insert(tx, values)
-                tx.connection.execute(statements.REJECT, [statements.as_update(value) for value in values])
-                opened = sa.select(ledger.c.ticket_key).where(
-                    ledger.c.ticket_key.in_(list(keyed)), ledger.c.state == State.OPENED.value
-                )
-                return set(tx.connection.scalars(opened))
+        def judge(tx: Transaction, *, lock: bool) -> tuple[Tickets, list[Verdict], bool]:
+            keys = [row.key for row in keyed if row.key is not None]
+            tickets = Tickets(tx, self._dialect, keys, options.account, lock=lock)
+            verdicts, changed = [], False
+            for row in rows:
+                known = tickets.own(row.key.digest) if row.key else None
+                verdict = refuse(known, row.row_hash, options, me=self._me)
+                verdicts.append(verdict)
+                recorded = known is not None and known.state == State.REJECTED and known.row_hash == row.row_hash
+                if row.key is not None and verdict == Verdict.REJECTED and not recorded:
+                    tickets.become(row.key.digest, refused(known, row, options, owner=f"{self._me}.r"))
+                    changed = True
+            return tickets, verdicts, changed
 
-        opened = retrying(write) if keyed else set()
-        return [
-            Outcome.ALREADY_OPENED if row.key is not None and row.key.digest in opened else Outcome.REJECTED
-            for row in rows
-        ]
+        def write(tx: Transaction) -> list[Verdict]:
+            tickets, verdicts, _ = judge(tx, lock=True)
+            tickets.write()
+            return verdicts
 
-    def siblings(self, work: Work) -> list[Sibling]:
-        """Return the other tickets to the same person, whatever their namespace."""
-        columns = ("ai_contact_id", "evidence_id", "started_at", "state", "message_hash")
-        query = sa.select(*(ledger.c[name] for name in columns)).where(
-            ledger.c.person == work.person, ledger.c.ticket_key != work.key.digest, ledger.c.started_at.is_not(None)
+        if not keyed:
+            return [Verdict.REJECTED for _ in rows]
+        _, verdicts, changed = self._database.read(lambda tx: judge(tx, lock=False))
+        return self._database.write(write) if changed else verdicts
+
+    def seed(self, keys: Sequence[TicketKey], options: DeliveryOptions) -> int:
+        """Record tickets as open of which nothing is known in this account, send nothing, and return how many."""
+        _check_account(options.account)
+        given = {key.digest: key for key in keys}
+        owner = f"{self._me}.s{next(self._counter)}"
+
+        def write(tx: Transaction) -> int:
+            tickets = Tickets(tx, self._dialect, list(given.values()), options.account, lock=True)
+            rows = [
+                attempt_row(_seed(key, options), options.origin, options.sender, owner, tx.now, tx.now)
+                | {"closed_at": tx.now, "evidence": Evidence.SEEDED.value}
+                for key in given.values()
+                if tickets.own(key.digest) is None
+            ]
+            made = begin(tx, self._dialect, rows, owner)
+            for digest in made:
+                tickets.become(digest, seeded(options, owner=owner))
+            tickets.write()
+            return len(made)
+
+        return self._database.write(write) if given else 0
+
+    def opened(self, key: TicketKey, options: DeliveryOptions) -> Attempt | None:
+        """Return the attempt that opened the newest open generation of a ticket in this account."""
+
+        def read(tx: Transaction) -> Attempt | None:
+            made = read_attempts(tx, self._dialect, [key.digest], options).get(key.digest, ())
+            sent = [attempt for attempt, _ in made if attempt.sent == Sent.YES]
+            return max(sent, key=lambda attempt: attempt.generation, default=None)
+
+        return self._database.read(read)
+
+    def contacts(self, namespace: str, digests: Sequence[str], options: DeliveryOptions) -> list[str]:
+        """Return the contacts of open tickets in this account."""
+
+        def read(tx: Transaction) -> list[str]:
+            known = read_known(tx, self._dialect, sorted(digests))
+            rows = (row for digest in digests for row in known.get(digest, ()) if row.account == options.account)
+            return [row.ai_contact_id for row in rows if row.ai_contact_id]
+
+        return self._database.read(read) if digests else []
+
+    def siblings(self, attempt: Attempt) -> list[Attempt]:
+        """Return the attempts in the attempt's account at other tickets or generations that were addressed to its
+        person and surely or maybe sent: those from an hour before it until now, since what came later may hide it, and
+        the last ones before that, which tell what the contact was like.
+        """
+
+        def read(tx: Transaction) -> list[Attempt]:
+            given = _about(attempt) | {
+                "c_ticket_key": attempt.ticket_key,
+                "c_generation": attempt.generation,
+                "c_earliest": tx.there(attempt.started - NEIGHBOURS),
+            }
+            rows = [
+                *tx.connection.execute(statements.SIBLINGS_SINCE, given | {"c_limit": MAX_SIBLINGS}),
+                *tx.connection.execute(statements.SIBLINGS_BEFORE, given | {"c_limit": MAX_BEFORE}),
+            ]
+            return [to_attempt(tx, row) for row in rows]
+
+        return self._database.read(read)
+
+    def witnesses(self, attempt: Attempt) -> list[Attempt]:
+        """Return some of the newest attempts in the attempt's account that were surely sent by themselves to other
+        persons whose contact is known; newest first, some dozens, so that some are of the attempt's kind.
+        """
+        return self._database.read(
+            lambda tx: [to_attempt(tx, row) for row in tx.connection.execute(_WITNESSES, _about(attempt))]
         )
 
-        def read() -> list[Sibling]:
-            with self._transaction() as tx:
-                rows = tx.connection.execute(query).all()
-                return [
-                    Sibling(contact, evidence, tx.local(started), State(state), message)
-                    for contact, evidence, started, state, message in rows
-                ]
+    def earlier(self, attempt: Attempt) -> list[str]:
+        """Return the contacts that the ledger knows for the attempt's person in its account, newest first."""
 
-        return retrying(read)
+        def read(tx: Transaction) -> list[str]:
+            found = tx.connection.scalars(statements.EARLIER, _about(attempt) | {"c_limit": MAX_EARLIER})
+            return list(dict.fromkeys(found))
 
-    def _settle(self, tx: _Transaction, settlements: Sequence[Settlement]) -> None:
-        groups: dict[object, list[Settlement]] = {}
-        for item in settlements:
-            groups.setdefault(statements.alike(item), []).append(item)
-        for group in groups.values():
-            for begin in range(0, len(group), statements.SETTLED_AT_ONCE):
-                some = group[begin : begin + statements.SETTLED_AT_ONCE]
-                tx.connection.execute(*statements.settle(self._engine.dialect.name, some, tx.now))
-
-    def _claim(self, tx: _Transaction, works: Sequence[Work], terms: _Terms) -> list[Claim]:
-        self._take_new(tx, works, terms)
-        known = self._select(tx, works)
-        claims = []
-        for work in works:
-            row = known.get(work.key.digest)
-            decision = self._decide(tx, work, row, terms)
-            if decision.verdict in (Verdict.SEND, Verdict.CHECK) and not self._is_taken(tx, work, row, decision, terms):
-                decision = self._lost(tx, work, terms)
-            claims.append(_answer(tx, work, row, decision, terms.options, terms))
-        return claims
-
-    def _decide(self, tx: _Transaction, work: Work, row: Known | None, terms: _Terms) -> Decision:
-        if row is not None and _is_ours(row, terms):
-            # The commit went through although its answer did not. A first claim was surely not sent; any other is
-            # checked.
-            return Decision(Verdict.SEND if row.attempts == 1 else Verdict.CHECK, row.generation)
-        return decide(row, work, terms.options, me=self._me, now=tx.now)
-
-    def _take_new(self, tx: _Transaction, works: Sequence[Work], terms: _Terms) -> None:
-        # Always in the same order, so that two workers with the same rows do not wait for each other in a circle.
-        ordered = sorted(works, key=lambda work: work.key.digest)
-        self._insert(tx, [_new_row(work, terms, tx.now) for work in ordered])
-
-    def _insert(self, tx: _Transaction, rows: Sequence[statements.Row]) -> None:
-        tx.connection.execute(*statements.insert_ignoring_known(self._engine.dialect.name, rows))
-
-    def _is_taken(self, tx: _Transaction, work: Work, row: Known | None, decision: Decision, terms: _Terms) -> bool:
-        return row is not None and (_is_ours(row, terms) or self._retake(tx, work, row, decision, terms))
-
-    def _retake(self, tx: _Transaction, work: Work, row: Known, decision: Decision, terms: _Terms) -> bool:
-        # What may have been sent is looked for from its first attempt on; what was surely not sent begins anew.
-        started = row.started_at if decision.verdict == Verdict.CHECK and row.started_at else tx.now
-        claimed = _new_row(work, terms, tx.now)
-        values = statements.retaken(work, row.state.value, row.attempts, decision, claimed, started)
-        try:
-            with tx.connection.begin_nested():
-                return tx.connection.execute(statements.RETAKE, values).rowcount == 1
-        except sa.exc.IntegrityError:
-            return False  # another ticket to this person is on its way
-
-    def _lost(self, tx: _Transaction, work: Work, terms: _Terms) -> Decision:
-        """Say why a ticket that looked free could not be taken: a rival has it, or its person is being messaged."""
-        row = self._select(tx, [work]).get(work.key.digest)
-        decision = decide(row, work, terms.options, me=self._me, now=tx.now)
-        if decision.verdict not in (Verdict.SEND, Verdict.CHECK):
-            return decision
-        freed = tx.connection.execute(statements.FREE_PERSON, {"b_person": work.person, "b_now": tx.now}).rowcount
-        return Decision(Verdict.WAIT, wait=0.0 if freed else _PERSON_BUSY)
-
-    def _select(self, tx: _Transaction, works: Sequence[Work]) -> dict[str, Known]:
-        if not works:
-            return {}
-        found = tx.connection.execute(*statements.read(self._engine.dialect.name, works))
-        return {row[0]: Known(_STATES[row[1]], *row[2:]) for row in found}
-
-    @contextmanager
-    def _transaction(self) -> Iterator[_Transaction]:
-        with self._engine.begin() as connection:
-            now = connection.execute(sa.select(utc_now())).scalar_one()
-            yield _Transaction(connection, now, now.replace(tzinfo=UTC).timestamp() - clock.utc())
+        return self._database.read(read)
 
 
-def _is_ours(row: Known, terms: _Terms) -> bool:
-    return row.owner == terms.owner and row.state == State.SENDING
+def _about(attempt: Attempt) -> dict[str, object]:
+    return {"c_account": attempt.account, "c_person": attempt.person}
 
 
-def _expiry(row: Known | None, terms: _Terms) -> float:
-    if row is None or row.lease_until is None or not _is_ours(row, terms):
-        return terms.expires
-    # Claimed by a commit whose answer was lost: the lease runs from then.
-    return terms.expires - (terms.until - row.lease_until).total_seconds()
-
-
-def _new_row(work: Work, terms: _Terms, now: datetime) -> statements.Row:
-    return statements.new_row(work, terms.options.run, terms.owner, now, terms.until, resend_token(terms.options))
-
-
-def _answer(
-    tx: _Transaction,
-    work: Work,
-    row: Known | None,
-    decision: Decision,
-    options: DeliveryOptions,
-    terms: _Terms | None = None,
-) -> Claim:
-    check = decision.verdict == Verdict.CHECK
-    return Claim(
-        work=work,
-        verdict=decision.verdict,
-        owner=terms.owner if terms else "",
-        generation=decision.generation,
-        started=tx.local(row.started_at if row and check else None),
-        expires=_expiry(row, terms) if terms else 0.0,
-        wait=decision.wait,
-        ai_contact_id=row.ai_contact_id if row else None,
-        same_run=row is not None and row.run == options.run,
+def _seed(key: TicketKey, options: DeliveryOptions) -> Attempt:
+    return Attempt(
+        ticket_key=key.digest,
+        namespace=key.namespace,
+        account=options.account,
+        number=1,
+        generation=0,
+        reason=Reason.SEED,
+        person="",
+        fingerprint="",
+        message_hash=None,
+        started=clock.utc(),
+        ended=clock.utc(),
+        sent=Sent.NO,
     )
 
 
-def retrying(action: Callable[[], T]) -> T:
-    """Run a transaction, again when it met a deadlock or lost its connection.
-
-    :raises VambeLedgerError: when it fails each time. The text names the kind of the database's error and not its
-        statement, which has values in it.
-    """
-    for pause in (*_PAUSES, None):
-        try:
-            return action()
-        except sa.exc.SQLAlchemyError as error:
-            if pause is None or not isinstance(
-                error, (sa.exc.OperationalError, sa.exc.InternalError, sa.exc.InterfaceError)
-            ):
-                cause = getattr(error, "orig", None) or error
-                raise VambeLedgerError(
-                    f"The ledger's database failed with {type(cause).__name__}: {_first_line(cause)}",
-                    fix="Check the ledger's connection and its user's rights; the next try goes on from here.",
-                ) from None
-            time.sleep(pause)
-    raise AssertionError("unreachable")
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else "no text"
-
-
-def tune(engine: sa.engine.Engine) -> None:
-    """Give every connection of this engine the transactions that the ledger needs."""
-    match engine.dialect.name:
-        case "sqlite":
-            sa.event.listen(engine, "connect", _sqlite_connect)
-            sa.event.listen(engine, "begin", _sqlite_begin)
-        case "mysql" | "mariadb":
-            sa.event.listen(engine, "connect", _mysql_connect)
-        case "postgresql" if engine.dialect.driver == "psycopg2":
-            # By itself this driver makes one round trip for each row; others send many rows at once.
-            engine.dialect.executemany_mode = EXECUTEMANY_VALUES_PLUS_BATCH  # type: ignore[attr-defined]
-
-
-def _sqlite_connect(connection: Any, _: object) -> None:
-    # The driver must not begin transactions by itself, and a reader of the same file (the query over the warehouse)
-    # must not block.
-    connection.isolation_level = None
-    connection.execute("PRAGMA busy_timeout = 30000")
-    connection.execute("PRAGMA journal_mode = WAL")
-
-
-def _sqlite_begin(connection: sa.engine.Connection) -> None:
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-
-def _mysql_connect(connection: Any, _: object) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
+def _check_account(account: str) -> None:
+    if not account or len(account) > MAX_ACCOUNT:
+        raise VambeConfigError(
+            f"The account of the Vambe connection has {len(account)} characters; the ledger takes 1 to {MAX_ACCOUNT}",
+            fix="Shorten `account` in the connection's extra.",
+        )

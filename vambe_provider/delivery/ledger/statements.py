@@ -1,276 +1,324 @@
-"""The SQL of the ledger: a handful of statements, compiled once and run for many rows."""
+"""The SQL of the ledger: a handful of shapes, compiled once and run for many rows.
+
+Rows are found by their key's digest alone or by their whole primary key, never by their state: without statistics a
+planner takes one condition for as good as another. What many rows share is sent once; what differs is sent as one
+array for each column to PostgreSQL, and as one parameter for each value elsewhere.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Iterator, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 
-from vambe_provider.delivery.key import printable
-from vambe_provider.delivery.ledger.decide import Decision, Known
-from vambe_provider.delivery.ledger.schema import VERSION, ledger
-from vambe_provider.delivery.model import State
-from vambe_provider.exceptions import VambeLedgerError
-
-if TYPE_CHECKING:
-    from vambe_provider.delivery.key import TicketKey
-    from vambe_provider.delivery.model import Settlement, Unsendable, Work
-    from vambe_provider.exceptions import VambeError
-
-_KEY = sa.and_(ledger.c.namespace == sa.bindparam("b_namespace"), ledger.c.ticket_key == sa.bindparam("b_ticket_key"))
-_CLAIMED = ("run", "owner", "lease_until", "fingerprint", "message_hash", "person", "person_in_flight", "resent_by")
-_REJECTED = ("run", "owner", "fingerprint", "error_kind", "error", "updated_at")
-
-RETAKE = (
-    sa.update(ledger)
-    .where(_KEY, ledger.c.state == sa.bindparam("b_state"), ledger.c.attempts == sa.bindparam("b_attempts"))
-    .values({
-        "state": State.SENDING.value,
-        "attempts": ledger.c.attempts + 1,
-        **{name: sa.bindparam(f"v_{name}") for name in (*_CLAIMED, "generation", "started_at", "updated_at")},
-    })
-)  # fmt: skip
-"""Every claim counts ``attempts`` up, so that of two who read the same row only one finds it as it was."""
-
-FREE_PERSON = (
-    sa.update(ledger)
-    .where(
-        ledger.c.person_in_flight == sa.bindparam("b_person"),
-        sa.or_(ledger.c.lease_until.is_(None), ledger.c.lease_until <= sa.bindparam("b_now")),
-    )
-    .values(person_in_flight=None)
-)
-"""A worker that died keeps its ticket until it is reconciled, but not the person."""
-
-REJECT = (
-    sa.update(ledger)
-    # Not in_(): SQLAlchemy cannot run that for many rows at once.
-    .where(_KEY, sa.or_(ledger.c.state == State.REJECTED.value, ledger.c.state == State.FAILED.value))
-    .values({"state": State.REJECTED.value, **{name: sa.bindparam(f"v_{name}") for name in _REJECTED}})
-)
+from vambe_provider.delivery.ledger.tables import attempts, ledger, metadata, unindexed
+from vambe_provider.delivery.rules import Glimpse, Known
 
 Row = dict[str, Any]
+Statement = tuple[Any, Any]
+"""A statement and its parameters."""
 
-_OWN = ("ticket_key", "key_text", "fingerprint", "message_hash", "person", "person_in_flight", "error_kind", "error")
-"""The columns in which the rows of one insert differ."""
+AT_ONCE = 64
+"""Rows that one update changes at most, where each value is a parameter."""
+KEYS_AT_ONCE = 900
+"""Keys that one query names at most, where each is a parameter: old SQLite takes 999."""
 
-SETTLED_AT_ONCE = 128
-"""Tickets that one statement settles at most."""
+_GLIMPSE = ("ticket_key", *Glimpse._fields)
+_KNOWN = ("ticket_key", *Known._fields)
+ATTEMPT = (
+    "ticket_key",
+    "namespace",
+    "account",
+    "number",
+    "generation",
+    "reason",
+    "person",
+    "fingerprint",
+    "message_hash",
+    "started_at",
+    "lease_until",
+    "ended_at",
+    "sent",
+    "ai_contact_id",
+    "evidence_id",
+    "dag_id",
+    "run_id",
+    "owner",
+)
+"""The columns of an attempt that deliveries read."""
 
 
-def read(dialect: str, works: Sequence[Work]) -> tuple[Any, Row]:
-    """Return the query, and its parameters, for what the ledger holds about these tickets: the key, then the fields of
-    :class:`~vambe_provider.delivery.ledger.decide.Known`.
+def glimpses(dialect: str, keys: Sequence[str]) -> Iterator[Statement]:
+    """Yield the queries for the key and the fields of :class:`~vambe_provider.delivery.rules.Glimpse`."""
+    return _keyed(dialect, ledger.name, _GLIMPSE, keys)
+
+
+def known(dialect: str, keys: Sequence[str], *, lock: bool) -> Iterator[Statement]:
+    """Yield the queries for the key and the fields of :class:`~vambe_provider.delivery.rules.Known`.
+
+    :param keys: in order, so that two who lock the same rows do not wait for each other in a circle.
     """
-    keys = [work.key.digest for work in works]
-    return _read(array=dialect == "postgresql"), {"b_namespace": works[0].key.namespace, "a_ticket_key": keys}
+    return _keyed(dialect, ledger.name, _KNOWN, keys, lock=lock)
+
+
+def attempts_of(dialect: str, keys: Sequence[str], dag: str, run: str) -> Iterator[Statement]:
+    """Yield the queries for the attempts at these tickets that are undecided or of this Dag run."""
+    for statement, values in _keyed(dialect, attempts.name, ATTEMPT, keys, recall=True):
+        yield statement, values | {"c_dag_id": dag, "c_run_id": run}
+
+
+def _keyed(dialect: str, table: str, columns: tuple[str, ...], keys: Sequence[str], **how: bool) -> Iterator[Statement]:
+    statement = _by_key(dialect, table, columns, **how)
+    if dialect == "postgresql":
+        yield statement, {"a_ticket_key": list(keys)}
+        return
+    for begin in range(0, len(keys), KEYS_AT_ONCE):
+        yield statement, {"k_ticket_key": list(keys[begin : begin + KEYS_AT_ONCE])}
 
 
 @cache
-def _read(*, array: bool) -> Any:
-    if array:
-        is_one = ledger.c.ticket_key == sa.any_(_array("ticket_key"))
-    else:
-        is_one = ledger.c.ticket_key.in_(sa.bindparam("a_ticket_key", expanding=True))
-    columns = ("ticket_key", *Known._fields)
-    return sa.select(*(ledger.c[name] for name in columns)).where(
-        ledger.c.namespace == sa.bindparam("b_namespace"), is_one
+def _by_key(dialect: str, name: str, columns: tuple[str, ...], *, lock: bool = False, recall: bool = False) -> Any:
+    table = metadata.tables[name]
+    query = sa.select(*(table.c[column] for column in columns))
+    if recall:
+        of_run = sa.and_(table.c.dag_id == sa.bindparam("c_dag_id"), table.c.run_id == sa.bindparam("c_run_id"))
+        query = query.where(sa.or_(table.c.closed_at.is_(None), of_run))
+    if lock and dialect != "sqlite":  # where the whole transaction has the lock
+        query = query.with_for_update()
+    if dialect != "postgresql":
+        keys = sa.bindparam("k_ticket_key", expanding=True, type_=table.c.ticket_key.type)
+        return query.where(table.c.ticket_key.in_(keys)).order_by(table.c.ticket_key)
+    # One look into the key's index for each key. With `= ANY` a table without statistics would be read as a whole.
+    own = _unnested(table, ("ticket_key",))
+    each = query.where(table.c.ticket_key == own.c.ticket_key).offset(0).lateral("each_key")
+    return sa.select(*(each.c[column] for column in columns)).select_from(own.join(each, sa.true()))
+
+
+def begin(dialect: str, rows: Sequence[Row]) -> Statement:
+    """Return the insert of attempts that leaves those out whose number is taken, or whose person is in flight."""
+    return _insert(dialect, attempts.name, rows, ignore=True)
+
+
+def add(dialect: str, table: sa.Table, rows: Sequence[Row], *, ignore: bool = False) -> Statement:
+    """Return the insert of rows with the same columns.
+
+    :param ignore: leave out those whose key is taken, in place of failing.
+    """
+    return _insert(dialect, table.name, rows, ignore=ignore)
+
+
+def owned(dialect: str, keys: Sequence[str], owner: str) -> Iterator[Statement]:
+    """Yield the queries for the keys of these tickets at which this owner has begun an attempt."""
+    for begin in range(0, len(keys), KEYS_AT_ONCE):
+        some = {"k_ticket_key": list(keys[begin : begin + KEYS_AT_ONCE]), "c_owner": owner}
+        yield _OWNED, some
+
+
+_OWNED = sa.select(attempts.c.ticket_key).where(
+    attempts.c.ticket_key.in_(sa.bindparam("k_ticket_key", expanding=True)),
+    attempts.c.owner == sa.bindparam("c_owner"),
+)
+
+
+def _insert(dialect: str, table: str, rows: Sequence[Row], *, ignore: bool) -> Statement:
+    if dialect != "postgresql":
+        return _insert_each(dialect, table, ignore=ignore), list(rows)
+    own = _arrays(rows)
+    values: Row = {f"s_{name}": value for name, value in rows[0].items() if name not in own}
+    values |= {f"a_{name}": given for name, given in own.items()}
+    return _insert_arrays(table, tuple(rows[0]), tuple(own), ignore=ignore), values
+
+
+@cache
+def _insert_each(dialect: str, name: str, *, ignore: bool) -> Any:
+    table = metadata.tables[name]
+    if not ignore:
+        return sa.insert(table)
+    if dialect == "sqlite":
+        return sqlite.insert(table).on_conflict_do_nothing()
+    return mysql.insert(table).on_duplicate_key_update(ticket_key=table.c.ticket_key)
+
+
+@cache
+def _insert_arrays(name: str, columns: tuple[str, ...], own: tuple[str, ...], *, ignore: bool) -> Any:
+    # SQLAlchemy would make one statement of each row when there is an ON CONFLICT, and repeat in each what all share.
+    table = metadata.tables[name]
+    each = _unnested(table, own)
+    values = [each.c[column] if column in own else _shared(table, column) for column in columns]
+    insert = postgresql.insert(table).from_select(columns, sa.select(*values).select_from(each))
+    return insert.on_conflict_do_nothing().returning(table.c.ticket_key) if ignore else insert
+
+
+def change(dialect: str, table: sa.Table, rows: Sequence[Row]) -> Iterator[Statement]:
+    """Yield the updates of rows that are given by their primary keys, each with its new values.
+
+    :param rows: with the same columns, of one namespace and account.
+    """
+    size = len(rows) if dialect == "postgresql" else AT_ONCE
+    for begin in range(0, len(rows), size):
+        yield _change(dialect, table, rows[begin : begin + size])
+
+
+def _change(dialect: str, table: sa.Table, rows: Sequence[Row]) -> Statement:
+    own = _arrays(rows)
+    columns, differing = tuple(rows[0]), tuple(own)
+    values: Row = {f"s_{name}": value for name, value in rows[0].items() if name not in own}
+    if dialect == "postgresql":
+        return _change_arrays(table.name, columns, differing), values | {
+            f"a_{name}": given for name, given in own.items()
+        }
+    # Few different lengths, so that each is compiled only once; naming the last row more than once does no harm.
+    count = 1 << (len(rows) - 1).bit_length()
+    for name, given in own.items():
+        values |= {f"o_{name}_{number}": given[min(number, len(rows) - 1)] for number in range(count)}
+    return _change_cases(table.name, columns, differing, count), values
+
+
+@cache
+def _change_arrays(name: str, columns: tuple[str, ...], own: tuple[str, ...]) -> Any:
+    table = metadata.tables[name]
+    keys = [column.name for column in table.primary_key]
+    # All parts of the key come out of one subquery that is not taken apart: a constant among them would be looked for
+    # in another index when there are no statistics.
+    each = _unnested(table, own)
+    parts = [each.c[column] if column in own else _shared(table, column).label(column) for column in keys]
+    others = [each.c[column] for column in own if column not in keys]
+    given = sa.select(*parts, *others).select_from(each).offset(0).subquery("given")
+    values = {c: given.c[c] if c in own else _shared(table, c) for c in columns if c not in keys}
+    where = [table.c[key] == given.c[key] for key in keys]
+    return sa.update(table).where(*where, *_changeable(table)).values(values)
+
+
+@cache
+def _change_cases(name: str, columns: tuple[str, ...], own: tuple[str, ...], count: int) -> Any:
+    table = metadata.tables[name]
+    keys = [column.name for column in table.primary_key]
+    digests = [sa.bindparam(f"o_ticket_key_{n}", type_=table.c.ticket_key.type) for n in range(count)]
+
+    def value(column: str) -> Any:
+        if column not in own:
+            return _shared(table, column)
+        given = [sa.bindparam(f"o_{column}_{n}", type_=table.c[column].type) for n in range(count)]
+        return sa.case(*((table.c.ticket_key == key, new) for key, new in zip(digests, given, strict=True)))
+
+    where = [table.c.ticket_key.in_(digests)]
+    where += [unindexed(table.c[key]) == value(key) for key in keys if key in ("namespace", "account")]
+    where += [table.c[key] == value(key) for key in keys if key == "number"]
+    return sa.update(table).where(*where, *_changeable(table)).values({c: value(c) for c in columns if c not in keys})
+
+
+def _changeable(table: sa.Table) -> list[Any]:
+    # An attempt that surely opened its ticket is never changed again.
+    return [table.c.sent != "yes"] if table is attempts else []
+
+
+BUSY = sa.select(attempts.c.in_flight).where(attempts.c.in_flight.in_(sa.bindparam("k_person", expanding=True)))
+"""Which of these persons have a request on its way, or a look that keeps others away."""
+
+FREE = (
+    sa.update(attempts)
+    .where(
+        attempts.c.in_flight.in_(sa.bindparam("k_person", expanding=True)),
+        ~sa.exists().where(
+            ledger.c.ticket_key == attempts.c.ticket_key,
+            ledger.c.namespace == attempts.c.namespace,
+            ledger.c.account == attempts.c.account,
+            ledger.c.lease_until > sa.bindparam("c_now", type_=ledger.c.lease_until.type),
+        ),
+    )
+    .values(in_flight=None)
+)
+"""A worker that died keeps its ticket until somebody has looked for it, but not the person."""
+
+
+def _of(column: Any, name: str) -> Any:
+    return column == sa.bindparam(name, type_=column.type)
+
+
+_RECENT = attempts.c.started_at.desc()
+
+_SINCE = sa.bindparam("c_earliest", type_=attempts.c.started_at.type)
+
+
+def _siblings(when: Any, order: Any) -> Any:
+    return (
+        sa.select(*(attempts.c[name] for name in ATTEMPT))
+        .where(
+            _of(attempts.c.person, "c_person"),
+            unindexed(attempts.c.account) == sa.bindparam("c_account"),
+            attempts.c.sent != "no",
+            when,
+            sa.or_(
+                attempts.c.ticket_key != sa.bindparam("c_ticket_key"),
+                attempts.c.generation != sa.bindparam("c_generation"),
+            ),
+        )
+        .order_by(order)
+        .limit(sa.bindparam("c_limit", type_=sa.Integer))
     )
 
 
-def settle(dialect: str, settlements: Sequence[Settlement], now: datetime) -> tuple[Any, Row]:
-    """Return the update, and its parameters, that settles up to ``SETTLED_AT_ONCE`` tickets in one round trip.
+SIBLINGS_SINCE = _siblings(attempts.c.started_at >= _SINCE, attempts.c.started_at)
+"""Attempts that were addressed to the same person, at other tickets or generations, and may have come to something;
+from a time on, the oldest first.
+"""
+SIBLINGS_BEFORE = _siblings(attempts.c.started_at < _SINCE, _RECENT)
+"""Likewise those before that time, the newest first."""
 
-    :param dialect: the kind of database.
-    :param settlements: equal in :func:`alike`, so that they differ in nothing but ticket and contact.
-    :param now: the ledger's clock.
+EARLIER = (
+    sa.select(attempts.c.ai_contact_id)
+    .where(
+        _of(attempts.c.person, "c_person"),
+        unindexed(attempts.c.account) == sa.bindparam("c_account"),
+        attempts.c.ai_contact_id.is_not(None),
+    )
+    .order_by(_RECENT)
+    .limit(sa.bindparam("c_limit", type_=sa.Integer))
+)
+"""Contacts that attempts know for a person, the newest first."""
+
+
+def witnesses(*, among: int, limit: int) -> Any:
+    """Return the query for attempts that surely came to a ticket of another person.
+
+    :param among: how many of the account's newest attempts are looked at.
+    :param limit: how many are returned at most.
     """
-    first = settlements[0]
-    opened = first.state == State.OPENED
-    values: Row = {
-        "b_namespace": first.claim.work.key.namespace,
-        "v_state": first.state.value,
-        "v_evidence": first.evidence,
-        "v_evidence_id": _id(first.evidence_id),
-        "v_error_kind": first.error.kind if first.error else None,
-        "v_error": _text(first.error),
-        "v_updated_at": now,
-        **({"b_generation": first.claim.generation} if opened else {"b_owner": first.claim.owner}),
-    }
-    keys = [item.claim.work.key.digest for item in settlements]
-    contacts = [_id(item.ai_contact_id) for item in settlements]
-    if dialect == "postgresql":
-        return _settle_arrays(opened=opened), values | {"a_ticket_key": keys, "a_ai_contact_id": contacts}
-    # Few different lengths, so that each is compiled only once; naming the last ticket more than once does no harm.
-    count = 1 << (len(settlements) - 1).bit_length()
-    for number in range(count):
-        given = min(number, len(settlements) - 1)
-        values |= {f"b_key_{number}": keys[given], f"v_contact_{number}": contacts[given]}
-    return _settle(count, opened=opened), values
-
-
-def alike(item: Settlement) -> tuple[object, ...]:
-    """Return what settlements must have in common to be written by one statement."""
-    error = (item.error.kind, str(item.error)) if item.error else None
-    guard = item.claim.generation if item.state == State.OPENED else item.claim.owner
-    return item.claim.work.key.namespace, item.state, guard, item.evidence, item.evidence_id, error
-
-
-@cache
-def _settle(count: int, *, opened: bool) -> Any:
-    keys = [sa.bindparam(f"b_key_{number}", type_=ledger.c.ticket_key.type) for number in range(count)]
-    contacts = [
-        (ledger.c.ticket_key == key, sa.bindparam(f"v_contact_{number}", type_=ledger.c.ai_contact_id.type))
-        for number, key in enumerate(keys)
-    ]
-    return _settled(ledger.c.ticket_key.in_(keys), sa.case(*contacts), opened=opened)
-
-
-@cache
-def _settle_arrays(*, opened: bool) -> Any:
-    own = _unnested("ticket_key", "ai_contact_id")
-    # The second condition says nothing new, but with it PostgreSQL reads the table once, and not once for each ticket.
-    is_one = sa.and_(ledger.c.ticket_key == own.c.ticket_key, ledger.c.ticket_key == sa.any_(_array("ticket_key")))
-    return _settled(is_one, own.c.ai_contact_id, opened=opened)
-
-
-def _settled(is_one: Any, contact: Any, *, opened: bool) -> Any:
-    # A ticket that is surely open is recorded whoever holds the row now: the truth needs no lease. Anything else is
-    # recorded only by the one who holds the row.
-    if opened:
-        may = ledger.c.generation == sa.bindparam("b_generation")
-    else:
-        may = sa.and_(ledger.c.state == State.SENDING.value, ledger.c.owner == sa.bindparam("b_owner"))
-    told = ("state", "evidence", "evidence_id", "error_kind", "error", "updated_at")
+    columns = [attempts.c[name] for name in (*ATTEMPT, "evidence")]
+    newest = sa.select(*columns).where(_of(attempts.c.account, "c_account")).order_by(_RECENT).limit(among).subquery()
     return (
-        sa.update(ledger)
-        .where(ledger.c.namespace == sa.bindparam("b_namespace"), is_one, may)
-        .values({
-            **{name: sa.bindparam(f"v_{name}") for name in told},
-            "ai_contact_id": contact,
-            "lease_until": None,
-            "person_in_flight": None,
-        })
-    )  # fmt: skip
-
-
-def insert_ignoring_known(dialect: str, rows: Sequence[Row]) -> tuple[Any, Row | Sequence[Row]]:
-    """Return the insert, and its parameters, that leaves rows alone which break a unique constraint: the key's, or that
-    of the person in flight.
-
-    :param dialect: the kind of database.
-    :param rows: equal in everything but ``_OWN``.
-    """
-    if dialect != "postgresql":
-        return _insert(dialect), rows
-    own = [name for name in rows[0] if name in _OWN]
-    return _insert_arrays(tuple(rows[0])), rows[0] | {f"a_{name}": [row[name] for row in rows] for name in own}
-
-
-@cache
-def _insert(dialect: str) -> Any:
-    if dialect == "sqlite":
-        return sqlite.insert(ledger).on_conflict_do_nothing()
-    return mysql.insert(ledger).on_duplicate_key_update(ticket_key=ledger.c.ticket_key)
-
-
-@cache
-def _insert_arrays(columns: tuple[str, ...]) -> Any:
-    # SQLAlchemy would make one statement of each row when there is an ON CONFLICT, and repeat in each what all share.
-    own = _unnested(*(name for name in columns if name in _OWN))
-    values = [own.c[name] if name in _OWN else sa.bindparam(name, type_=ledger.c[name].type) for name in columns]
-    return postgresql.insert(ledger).from_select(columns, sa.select(*values)).on_conflict_do_nothing()
-
-
-def _unnested(*names: str) -> Any:
-    """Return the table that PostgreSQL makes of one array for each column."""
-    return sa.func.unnest(*map(_array, names)).table_valued(*names).render_derived(name="own")
-
-
-def _array(name: str) -> Any:
-    kind = postgresql.ARRAY(sa.Text)
-    return sa.cast(sa.bindparam(f"a_{name}", type_=kind), kind)  # an array of nulls alone has no type by itself
-
-
-def check_dialect(dialect: str) -> None:
-    """Refuse a kind of database that does not promise unique keys, or has not been tried.
-
-    :raises VambeLedgerError: names the kinds that will do.
-    """
-    if dialect not in ("postgresql", "sqlite", "mysql", "mariadb"):
-        raise VambeLedgerError(
-            f"The database kind {dialect!r} cannot hold the ledger",
-            fix="Name a PostgreSQL, MySQL, MariaDB or SQLite connection as `ledger_conn_id`.",
+        sa.select(*(newest.c[name] for name in ATTEMPT))
+        .where(
+            newest.c.sent == "yes",
+            newest.c.evidence == "reply",
+            newest.c.ai_contact_id.is_not(None),
+            newest.c.person != sa.bindparam("c_person"),
         )
+        .order_by(newest.c.started_at.desc())
+        .limit(limit)
+    )
 
 
-def new_row(work: Work, run: str, owner: str, now: datetime, until: datetime, resent_by: str | None) -> Row:
-    """Return a first claim."""
-    return _row(work.key, run, owner, work.fingerprint, now) | {
-        "state": State.SENDING.value,
-        "attempts": 1,
-        "lease_until": until,
-        "message_hash": work.message_hash,
-        "person": work.person,
-        "person_in_flight": work.person,
-        "started_at": now,
-        "resent_by": resent_by,
-    }
+def _arrays(rows: Sequence[Row]) -> dict[str, list[Any]]:
+    """Return the values of the key, and of the columns in which these rows are not all equal."""
+    found = {name: [row[name] for row in rows] for name in rows[0]}
+    size = len(rows)
+    return {name: all_ for name, all_ in found.items() if name == "ticket_key" or all_.count(all_[0]) != size}
 
 
-def rejected_row(row: Unsendable, run: str, owner: str, now: datetime) -> Row:
-    """Return a row that was refused before anything was sent."""
-    assert row.key is not None  # noqa: S101 - only rows with a key are recorded
-    return _row(row.key, run, owner, row.fingerprint, now) | {
-        "state": State.REJECTED.value,
-        "attempts": 0,
-        "error_kind": row.error.kind if row.error else None,
-        "error": _text(row.error),
-    }
+def _shared(table: sa.Table, column: str) -> Any:
+    return sa.bindparam(f"s_{column}", type_=table.c[column].type)
 
 
-def retaken(work: Work, known_state: str, attempts: int, decision: Decision, claimed: Row, started: datetime) -> Row:
-    """Return the parameters of ``RETAKE``."""
-    return {
-        "b_namespace": work.key.namespace,
-        "b_ticket_key": work.key.digest,
-        "b_state": known_state,
-        "b_attempts": attempts,
-        "v_generation": decision.generation,
-        "v_started_at": started,
-        **{f"v_{name}": claimed[name] for name in (*_CLAIMED, "updated_at")},
-    }
+def _unnested(table: sa.Table, columns: tuple[str, ...]) -> Any:
+    """Return the table that PostgreSQL makes of one array for each column."""
+    return sa.func.unnest(*(_array(table, name) for name in columns)).table_valued(*columns).render_derived(name="own")
 
 
-def as_update(row: Mapping[str, Any]) -> Row:
-    """Return the parameters of ``REJECT`` for a row made by :func:`rejected_row`."""
-    key = {"b_namespace": row["namespace"], "b_ticket_key": row["ticket_key"]}
-    return key | {f"v_{name}": row[name] for name in _REJECTED}
-
-
-def _text(error: VambeError | None) -> str | None:
-    return printable(" ".join(str(error).split()))[:1000] if error else None
-
-
-def _id(text: str | None) -> str | None:
-    # Whatever the API answers, an outcome must not get lost because a column is too short for it.
-    return printable(text)[:100] if text else None
-
-
-def _row(key: TicketKey, run: str, owner: str, fingerprint: str, now: datetime) -> Row:
-    return {
-        "namespace": key.namespace,
-        "ticket_key": key.digest,
-        "key_text": key.text,
-        "generation": 0,
-        "run": run,
-        "owner": owner,
-        "fingerprint": fingerprint,
-        "created_at": now,
-        "updated_at": now,
-        "schema_version": VERSION,
-    }
+def _array(table: sa.Table, name: str) -> Any:
+    column = table.c[name].type
+    kind = postgresql.ARRAY(sa.Text() if isinstance(column, sa.String) else column)
+    return sa.cast(sa.bindparam(f"a_{name}", type_=kind), kind)  # an array of nulls alone has no type by itself

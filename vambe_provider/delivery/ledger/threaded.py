@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
+    from vambe_provider.delivery.key import TicketKey
     from vambe_provider.delivery.ledger import Ledger
-    from vambe_provider.delivery.model import Claim, Outcome, Settlement, Sibling, Unsendable, Work
+    from vambe_provider.delivery.model import Attempt, Claim, Settlement, Unsendable, Verdict, Work
     from vambe_provider.delivery.options import DeliveryOptions
+    from vambe_provider.delivery.rules import Glimpse
 
 T = TypeVar("T")
 
@@ -28,6 +30,20 @@ class ThreadedLedger:
         self._ledger, self._options = ledger, options
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="vambe-ledger")
 
+    @property
+    def me(self) -> str:
+        """The beginning of every ``owner`` that this try writes."""
+        return self._ledger.me
+
+    @property
+    def epoch(self) -> int:
+        """Counts the jumps of the ledger's clock."""
+        return self._ledger.epoch
+
+    async def glimpses(self, namespace: str, digests: Sequence[str]) -> Mapping[str, Sequence[Glimpse]]:
+        """Return what is known of these keys."""
+        return await self._call(lambda: self._ledger.glimpses(namespace, digests)) if digests else {}
+
     async def look_up(self, works: Sequence[Work]) -> list[Claim]:
         """Say what would become of these tickets."""
         return await self._call(lambda: self._ledger.look_up(works, self._options)) if works else []
@@ -36,13 +52,29 @@ class ThreadedLedger:
         """Record what became of earlier claims, and claim these tickets."""
         return await self._call(lambda: self._ledger.exchange(settle, claim, self._options, self.lease))
 
-    async def reject(self, rows: Sequence[Unsendable]) -> list[Outcome]:
+    async def reject(self, rows: Sequence[Unsendable]) -> list[Verdict]:
         """Record rows that validation refused."""
         return await self._call(lambda: self._ledger.reject(rows, self._options)) if rows else []
 
-    async def siblings(self, work: Work) -> list[Sibling]:
-        """Return the other tickets to the same person."""
-        return await self._call(lambda: self._ledger.siblings(work))
+    async def seed(self, keys: Sequence[TicketKey]) -> int:
+        """Record tickets as open of which nothing is known."""
+        return await self._call(lambda: self._ledger.seed(keys, self._options)) if keys else 0
+
+    async def siblings(self, attempt: Attempt) -> list[Attempt]:
+        """Return the other attempts at this attempt's person."""
+        return await self._call(lambda: self._ledger.siblings(attempt))
+
+    async def witnesses(self, attempt: Attempt) -> list[Attempt]:
+        """Return attempts that surely opened their tickets."""
+        return await self._call(lambda: self._ledger.witnesses(attempt))
+
+    async def earlier(self, attempt: Attempt) -> list[str]:
+        """Return the contacts that are known for this attempt's person."""
+        return await self._call(lambda: self._ledger.earlier(attempt))
+
+    async def call(self, function: Callable[[Ledger], T]) -> T:
+        """Call a function with the ledger, in the ledger's thread."""
+        return await self._call(lambda: function(self._ledger))
 
     def close(self) -> None:
         """End the thread; the ledger itself stays open."""

@@ -1,0 +1,548 @@
+"""Deliver many tickets: read, look up, claim, post and settle at once, in constant memory.
+
+This loop alone owns the life of each ticket. One row's way: the source reads and keys it; the ledger is asked what it
+knows, which ends most rows of a usual night; its request is made; it stands in line; it is claimed right before there
+is room to post it, in one transaction with the settlements of those before it; it is posted, or looked for; its
+outcome goes to the report at once and to the ledger with the next transaction. What is claimed is never more than what
+can be sent now, so a killed worker leaves only a handful of rows to be reconciled, and a lease never has to be renewed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from vambe_provider.delivery import clock
+from vambe_provider.delivery.attempt.post import Courier
+from vambe_provider.delivery.background import run_to_the_end
+from vambe_provider.delivery.batch.line import MOST_OF_ONE_PERSON, Line
+from vambe_provider.delivery.batch.report import Progress, Report
+from vambe_provider.delivery.batch.senders import Post, Senders
+from vambe_provider.delivery.batch.sift import sift
+from vambe_provider.delivery.batch.source import CHUNK, Keyed, OpenRows, Source
+from vambe_provider.delivery.ledger.threaded import ThreadedLedger
+from vambe_provider.delivery.model import Claim, Evidence, Outcome, Settlement, Unsendable, Verdict, Work
+from vambe_provider.delivery.pace.health import Health
+from vambe_provider.delivery.pace.rate import make_pacer
+from vambe_provider.delivery.rules import conflict, error_of, found_for_another, outcome_of
+from vambe_provider.exceptions import (
+    VambeDeliveryError,
+    VambeError,
+    VambeLedgerError,
+    VambeNotSentError,
+    VambeRateLimitError,
+    VambeTicketHeldError,
+)
+
+if TYPE_CHECKING:
+    from vambe_provider.api.rate import Rate
+    from vambe_provider.api.settings import ConnectionSettings
+    from vambe_provider.delivery.ledger import Ledger
+    from vambe_provider.delivery.options import DeliveryOptions
+    from vambe_provider.delivery.pace.rate import Pacer
+    from vambe_provider.delivery.person import Persons
+    from vambe_provider.delivery.rows.prepare import Preparer
+
+PART = 100
+"""Rows whose requests are made at once; making them holds the interpreter, and answers wait."""
+TURN = 0.02
+"""Seconds at least from one transaction's begin to the next one's while posts are on their way, so that each carries
+many rows."""
+MIN_LOOKS = 8
+"""Requests of looks that may be on their way at once, even when fewer posts may."""
+MAX_TRIES = 6
+"""How often one row is posted or looked for in one run, while each time nothing was created."""
+LOOK_AGAIN = 5.0
+"""Seconds at most until the ledger is asked again for a row that somebody else holds."""
+LEDGER_PATIENCE = 60.0
+"""Seconds for which a ledger that is down is asked again before the run gives up."""
+_SURE = (Verdict.OPENED, Verdict.REJECTED, Verdict.STILL_REJECTED, Verdict.UNKNOWN, Verdict.OTHER_PERSON)
+"""What a look into the ledger can say for good; anything else is decided by a claim."""
+MOST_BYTES = 64 * 1024 * 1024
+"""Bytes of requests that wait in line, about, beyond which no more are made."""
+
+
+def deliver_many(
+    rows: OpenRows,
+    *,
+    prepare: Preparer,
+    ledger: Ledger,
+    settings: ConnectionSettings,
+    options: DeliveryOptions,
+    persons: Persons,
+    max_concurrency: int = 8,
+    max_tickets: int | None = None,
+    rate: Rate | None = None,
+    phone_id: str | None = None,
+    channel: str | None = None,
+    total: int | None = None,
+    dry_run: bool = False,
+    seed: bool = False,
+    defer_after: float | None = None,
+    log: Callable[[str], None] = lambda line: None,
+    stop: threading.Event | None = None,
+) -> Report:
+    """Open one ticket for each row, each exactly once.
+
+    :param rows: opens the source; it is read once, a few thousand rows ahead, in a thread of its own.
+    :param prepare: from a row to its key, and to work or to the reason why it cannot be sent.
+    :param ledger: where every ticket is recorded before and after its post.
+    :param settings: the connection.
+    :param options: how to deliver.
+    :param persons: makes the person's hash of a number.
+    :param max_concurrency: posts that may be on their way at once.
+    :param max_tickets: tickets that this run opens at most; the other rows are reported as ``left``. None for no limit.
+    :param rate: tickets in a period for the sender; None for no limit.
+    :param phone_id: the sender, when it is not the connection's.
+    :param channel: its channel, likewise.
+    :param total: number of rows, when it is known, for the progress.
+    :param dry_run: look everything up and send and record nothing.
+    :param seed: record every row of which nothing is known as done, and send nothing.
+    :param defer_after: end with ``resume_in`` set when nothing can be done for so many seconds; None never does.
+    :param log: takes one line of progress every few seconds.
+    :param stop: when set, begin nothing new, finish what is on its way, and return.
+    :return: the report; a row that failed is in it and stops no other.
+    :raises VambeLedgerError: when the ledger cannot be used. What was posted and could not be recorded is found by
+        the next try.
+    """
+    report, stopping = Report(), stop or threading.Event()
+    burst = rate is not None and defer_after is not None and rate.seconds >= defer_after
+    sender = f"{settings.host}/{phone_id or settings.phone_id}"
+    pacer = make_pacer(rate, store=settings.rate_store, sender=sender, burst=burst)
+
+    async def run() -> Report:
+        from vambe_provider.api import AsyncVambeClient
+
+        threaded = ThreadedLedger(ledger, options, options.hold(settings.timeout))
+        looks = asyncio.Semaphore(max(MIN_LOOKS, max_concurrency // 2))
+        async with AsyncVambeClient(settings, max_connections=max_concurrency + max(MIN_LOOKS, max_concurrency)) as api:
+            courier = Courier(
+                api, options, persons, settings.timeout, lambda: threaded.epoch, looks, log, phone_id, channel
+            )
+            loop = Loop(
+                Source(rows, prepare),
+                prepare,
+                threaded,
+                courier,
+                pacer,
+                report,
+                Progress(report, log, total),
+                slots=max_concurrency,
+                max_tickets=max_tickets,
+                dry_run=dry_run,
+                seed=seed,
+                defer_after=defer_after,
+                stop=stopping,
+            )
+            await loop.run()
+        return report
+
+    return run_to_the_end(run, stop=stopping.set)
+
+
+class Loop:
+    """Owns the tickets of one run; see :func:`deliver_many`.
+
+    :param source: reads the rows and makes their requests.
+    :param prepare: knows the namespace, and whether an unchanged row gives an unchanged request.
+    :param ledger: who may be sent, and what became of whom.
+    :param courier: posts and looks.
+    :param pacer: how many may go now.
+    :param report: where every row ends.
+    :param progress: says how far it is.
+    :param slots: posts that may be on their way at once.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        prepare: Preparer,
+        ledger: ThreadedLedger,
+        courier: Courier,
+        pacer: Pacer,
+        report: Report,
+        progress: Progress,
+        *,
+        slots: int,
+        max_tickets: int | None,
+        dry_run: bool,
+        seed: bool,
+        defer_after: float | None,
+        stop: threading.Event,
+    ) -> None:
+        self._source, self._prepare, self._ledger, self._pacer = source, prepare, ledger, pacer
+        self._report, self._progress, self._options, self._me = report, progress, courier.options, ledger.me
+        self._dry_run, self._seed, self._defer_after, self._stop = dry_run, seed, defer_after, stop
+        self._budget = math.inf if max_tickets is None else max_tickets
+        self._wake = asyncio.Event()
+        self._senders = Senders(
+            courier,
+            slots=slots,
+            may_post=self._may_post,
+            posted=self._posted,
+            looked=self._looked,
+            ended=self._wake.set,
+        )
+        self._health = Health()
+        self._line = Line()
+        self._fresh: deque[Keyed] = deque()
+        self._settled: list[Settlement] = []
+        self._doubts: deque[tuple[Claim, VambeError | None]] = deque()
+        self._intake: asyncio.Task[None] | None = None
+        self._open = True
+        self._rests_until = -math.inf
+        self._pause = 0.0
+        self._began = 0.0
+
+    async def run(self) -> None:
+        """Deliver until the source is empty and everything is settled, or until there is a reason to stop."""
+        began = clock.now()
+        try:
+            try:
+                while self._report.stopped is None and not self._finished():
+                    await self._turn()
+                    self._look_for_reasons_to_stop()
+            finally:
+                await self._end()
+        finally:
+            self._report.elapsed = clock.now() - began
+            await self._source.close()
+            self._ledger.close()
+        self._progress.end()
+
+    # --- from the source into the line ---
+
+    @property
+    def _wanted(self) -> bool:
+        """True when the line runs short and there is more to take in; bounds what is held in memory."""
+        few = self._line.idle < 2 * PART and len(self._line) < 2 * CHUNK and self._line.size < MOST_BYTES
+        return few and bool(self._fresh or not self._source.exhausted)
+
+    async def _take_in(self) -> None:
+        if not self._fresh:
+            await self._read()
+            return
+        part = [self._fresh.popleft() for _ in range(min(PART, len(self._fresh)))]
+        if self._seed:
+            await self._record_as_done(part)
+            return
+        if self._used() >= self._budget:
+            self._report.count(Outcome.LEFT, len(part))
+            return
+        made = await self._source.prepare(part)
+        await self._refuse([item for item in made if isinstance(item, Unsendable)])
+        works = [item for item in made if isinstance(item, Work)]
+        if self._dry_run:
+            for claim in await self._ledger.look_up(works):
+                self._close(claim, Outcome.DRY_RUN if claim.verdict in (Verdict.SEND, Verdict.CHECK) else None)
+            return
+        # What is known may still be open, and should not wait for a permit of the sender to be told so.
+        known = {row.number for row in part if row.known}
+        for claim in await self._ledger.look_up([work for work in works if work.number in known]):
+            if claim.verdict in _SURE:
+                known.remove(claim.work.number)
+                works.remove(claim.work)
+                self._close(claim)
+        self._queue(works)
+
+    async def _read(self) -> None:
+        """Read a chunk, and end every row of which the ledger knows enough."""
+        rows = await self._source.next_chunk()
+        self._report.rows += len(rows)
+        self._report.any_rows = self._report.any_rows or self._source.any_rows
+        namespace, row_hash = self._prepare.namespace, self._prepare.row_hash if self._prepare.can_glance else None
+        digests = [row.digest for row in rows if row.digest is not None]
+        if digests:
+            found = await self._ledger.call(
+                lambda ledger: sift(
+                    rows, ledger.glimpses(namespace, digests), self._options, me=self._me, row_hash=row_hash
+                )
+            )
+            self._report.add_known(found, self._prepare.key)
+            room = self._report.room_for_contacts
+            if found.here and room > 0:
+                here = found.here[:room]
+                self._report.add_contacts(
+                    await self._ledger.call(lambda ledger: ledger.contacts(namespace, here, self._options))
+                )
+            self._fresh.extend(found.fresh)
+            self._progress.first_look(self._report)
+        else:
+            self._fresh.extend(rows)
+
+    async def _record_as_done(self, rows: list[Keyed]) -> None:
+        """Seed the ledger with rows of which it knows nothing; their requests are not made."""
+        keys = [self._prepare.key(row.values) for row in rows if row.digest is not None]
+        if self._dry_run:
+            self._report.count(Outcome.DRY_RUN, len(keys))
+        else:
+            seeded = await self._ledger.seed(keys)
+            self._report.count(Outcome.SEEDED, seeded)
+            self._report.count(Outcome.DUPLICATE, len(keys) - seeded)
+        unusable = await self._source.prepare([row for row in rows if row.digest is None])
+        await self._refuse([item for item in unusable if isinstance(item, Unsendable)])
+
+    async def _refuse(self, rows: list[Unsendable]) -> None:
+        for row in rows:
+            if row.outcome == Outcome.SKIPPED:
+                self._report.add(Outcome.SKIPPED, key=row.key)
+        refused = [row for row in rows if row.outcome == Outcome.REJECTED]
+        known = [Verdict.REJECTED] * len(refused) if self._dry_run else await self._ledger.reject(refused)
+        for row, verdict in zip(refused, known, strict=True):
+            self._report.add_refused(row, verdict)
+            self._health.refused_by_validation(row.error)
+
+    def _queue(self, works: list[Work]) -> None:
+        for work in works:
+            outcome = self._line.add(work)
+            error: VambeError | None = None
+            if outcome is None:
+                continue
+            if outcome == Outcome.CONFLICT:
+                error = conflict(work.key.text, self._line.get(work).work.number)
+            elif outcome == Outcome.FAILED:
+                error = VambeDeliveryError(
+                    f"{MOST_OF_ONE_PERSON} tickets to this person wait already; the next try goes on"
+                )
+            self._report.add(outcome, key=work.key, error=error, number=work.number)
+
+    # --- from the line to the API ---
+
+    async def _turn(self) -> None:
+        if self._intake is not None and self._intake.done():
+            self._intake.result()
+            self._intake = None
+        if self._intake is None and self._wanted:
+            self._intake = asyncio.create_task(self._take_in())
+            self._intake.add_done_callback(lambda _: self._wake.set())
+        if self._pause > 0:
+            seconds, self._pause = self._pause, 0.0
+            await self._pacer.pause(seconds)
+        while self._doubts and self._senders.room_to_check > 0:
+            claim, cause = self._doubts.popleft()
+            self._senders.check(claim, cause, self._ledger)
+        works = await self._next_works()
+        if works or self._settled:
+            self._receive(await self._exchange(works))
+        self._progress.tick()
+        await self._rest()
+
+    async def _next_works(self) -> list[Work]:
+        room = self._room()
+        if room <= 0 or self._pacer.wait() > 0:
+            return []
+        works = self._line.take(room, clock.now())
+        permits = await self._pacer.permits(len(works)) if works else 0
+        self._line.put_back(works[permits:])
+        return works[:permits]
+
+    def _room(self) -> int:
+        """Return how many tickets may be claimed now; after a rest one is enough to see whether the server is back."""
+        senders = self._senders
+        room = 1 - senders.posting - senders.claimed if self._health.probing else senders.room
+        return int(min(room, self._budget - self._used()))
+
+    def _used(self) -> int:
+        """Return how many tickets of ``max_tickets`` are used up, or may be."""
+        senders = self._senders
+        on_their_way = senders.posting + senders.claimed + senders.checking + len(self._doubts) + len(self._settled)
+        counts = self._report.counts
+        sent = (
+            counts[Outcome.OPENED] + counts[Outcome.RECONCILED] + counts[Outcome.UNKNOWN] + self._report.opened_before
+        )
+        return sent + on_their_way
+
+    async def _exchange(self, works: list[Work]) -> list[Claim]:
+        """Settle what came back, and claim what may go, in one transaction."""
+        settled, self._settled = [self._final(item) for item in self._settled], []
+        self._began = clock.now()
+        patience = self._began + LEDGER_PATIENCE
+        while True:
+            try:
+                claims = await self._ledger.exchange(settled, works)
+                break
+            except VambeLedgerError as error:
+                if error.permanent or clock.now() > patience or self._stop.is_set():
+                    raise
+                await asyncio.sleep(1.0)
+        for item in settled:
+            if item.retry_in is None:
+                self._line.done(item.claim.work)
+            else:
+                self._line.postpone(item.claim.work, clock.now() + item.retry_in)
+        return claims
+
+    def _final(self, item: Settlement) -> Settlement:
+        """Report an outcome, unless this run tries the row again."""
+        if item.retry_in is not None and self._may_try_again(item):
+            return item
+        outcome, error = item.outcome, item.error
+        if outcome == Outcome.RECONCILED and (other := found_for_another(item.claim)):
+            outcome, error = Outcome.CONFLICT, other
+        self._report.add(outcome, key=item.claim.work.key, error=error, ai_contact_id=item.ai_contact_id)
+        return item if item.retry_in is None else replace(item, retry_in=None)
+
+    def _may_try_again(self, item: Settlement) -> bool:
+        if not self._open or self._stop.is_set() or self._health.stop:
+            return False
+        if isinstance(item.error, VambeRateLimitError) or item.evidence == Evidence.NOT_POSTED:
+            return True
+        held = self._line.get(item.claim.work)
+        held.tries += 1
+        return held.tries < MAX_TRIES
+
+    def _receive(self, claims: list[Claim]) -> None:
+        """Act on the ledger's answers."""
+        send = [claim for claim in claims if claim.verdict == Verdict.SEND]
+        rest = self._rests_until - clock.now()
+        if rest > 0:
+            self._give_back(send, "The sender rests", retry_in=rest)
+        else:
+            self._senders.post(send)
+        for claim in claims:
+            if claim.verdict == Verdict.CHECK:
+                self._doubts.append((claim, None))
+            elif claim.verdict == Verdict.WAIT:
+                self._wait_for(claim)
+            elif claim.verdict != Verdict.SEND:
+                self._line.done(claim.work)
+                self._close(claim)
+
+    def _wait_for(self, claim: Claim) -> None:
+        held, now = self._line.get(claim.work), clock.now()
+        held.gives_up = min(held.gives_up, now + self._ledger.lease + 30.0)
+        if now < held.gives_up:
+            # Whoever has it may be done early; a task that can leave its slot meanwhile waits for the lease to end.
+            longest = LOOK_AGAIN if self._defer_after is None else claim.wait
+            self._line.postpone(claim.work, now + max(0.05, min(claim.wait, longest)))
+            return
+        self._line.done(claim.work)
+        self._close(claim)
+
+    def _close(self, claim: Claim, outcome: Outcome | None = None) -> None:
+        """Report a row that the ledger does not give out."""
+        end = outcome or outcome_of(claim.verdict)
+        error = error_of(claim, self._options) if outcome is None else None
+        contact = claim.ai_contact_id if claim.same_run else None
+        self._report.add(end, key=claim.work.key, error=error, ai_contact_id=contact, number=claim.work.number)
+        self._report.note_open(claim)
+
+    # --- what the senders tell ---
+
+    def _may_post(self) -> bool:
+        return self._open and not self._stop.is_set()
+
+    def _posted(self, claim: Claim, result: Settlement | VambeError, post: Post) -> None:
+        if isinstance(result, Settlement):
+            self._settled.append(result)
+        else:
+            # After the end nobody has time to look: the row stays `sending`, and the next try reconciles it.
+            self._doubts.append((claim, result))
+        error = result.error if isinstance(result, Settlement) else result
+        rest = self._health.landed(error, ordinal=post.ordinal, began=post.began, now=clock.now())
+        if rest > 0:
+            self._progress.note(f"The sender rests for {rest:.1f} s: {self._health.why}")
+            self._rests_until = max(self._rests_until, clock.now() + rest)
+            self._pause = max(self._pause, rest)
+            self._give_back(self._senders.take_back(), "The sender rests", retry_in=rest)
+        self._wake.set()
+
+    def _looked(self, result: Settlement) -> None:
+        self._settled.append(result)
+        self._wake.set()
+
+    def _give_back(self, claims: list[Claim], reason: str, *, retry_in: float | None) -> None:
+        """Settle what was claimed and not posted, so that it does not go out during a rest, and no lease holds it."""
+        error = VambeNotSentError(reason)
+        self._settled += [
+            Settlement(claim, Outcome.FAILED, Evidence.NOT_POSTED, error=error, retry_in=retry_in) for claim in claims
+        ]
+
+    # --- rests and ends ---
+
+    @property
+    def _busy(self) -> bool:
+        """True while anything is on its way, or came back and is not settled."""
+        senders = self._senders
+        on_their_way = senders.posting or senders.checking or senders.claimed
+        return bool(on_their_way or self._settled or self._doubts or self._intake is not None)
+
+    def _finished(self) -> bool:
+        if self._busy or self._fresh or not self._source.exhausted:
+            return False
+        if len(self._line) and self._used() >= self._budget:
+            self._leave()
+        return not len(self._line)
+
+    def _leave(self) -> None:
+        """Report what ``max_tickets`` leaves for the next run."""
+        for held in self._line.waiting():
+            self._report.add(Outcome.LEFT, key=held.work.key)
+            self._line.done(held.work)
+
+    def _look_for_reasons_to_stop(self) -> None:
+        self._senders.raise_failure()
+        if self._stop.is_set():
+            self._report.stopped = "the task was told to stop"
+        elif self._health.stop:
+            self._report.stopped = self._health.stop
+        elif self._defer_after is not None and (idle := self._idle_for()) >= self._defer_after:
+            self._report.stopped, self._report.resume_in = "deferred", max(idle, self._pacer.fresh_in())
+
+    def _idle_for(self) -> float:
+        """Return for how many seconds there will be nothing to do."""
+        if self._busy or self._wanted:
+            return 0.0
+        due = self._line.next_due()
+        waits = [] if due is None else [due - clock.now()]
+        if self._line.idle:
+            waits.append(self._pacer.wait())
+        return max(0.0, min(waits, default=0.0))
+
+    async def _rest(self) -> None:
+        """Wait until there is something to do, and while posts are on their way at least a moment."""
+        senders = self._senders
+        if senders.posting and senders.claimed:
+            await self._until(self._began + TURN - clock.now(), lambda: not senders.claimed)
+        due = self._line.next_due()
+        waiting = self._line.idle or (due is not None and due <= clock.now())
+        can_go = waiting and self._room() > 0 and self._pacer.wait() == 0
+        can_look = self._doubts and senders.room_to_check > 0
+        if not (self._settled or can_go or can_look or self._pause or self._finished()):
+            await self._until(min(1.0, self._idle_for() or 1.0), lambda: True)
+        else:
+            await asyncio.sleep(0)  # whatever there is to do, the posts on their way have to go on
+
+    async def _until(self, seconds: float, enough: Callable[[], bool]) -> None:
+        """Wait until something happened after which there is enough to do, and no longer than so many seconds."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while True:
+                    self._wake.clear()
+                    await self._wake.wait()
+                    if enough():
+                        return
+
+    async def _end(self) -> None:
+        """Begin nothing new, wait for what is on its way, and settle it."""
+        self._open = False
+        if self._intake is not None:
+            self._intake.cancel()
+            await asyncio.wait([self._intake])
+        await self._senders.finish(hurry=self._stop.is_set())
+        self._give_back(self._senders.take_back(), "The run ended before this ticket was posted", retry_in=None)
+        if self._settled:
+            await self._exchange([])
+        for claim, _ in self._doubts:
+            doubt = VambeTicketHeldError("Nobody has looked yet whether it exists; the next try does")
+            self._report.add(Outcome.HELD, key=claim.work.key, error=doubt, number=claim.work.number)
+        if self._report.stopped is not None and self._report.resume_in is None:
+            error = VambeDeliveryError(f"Not tried, because {self._report.stopped}")
+            for held in self._line.waiting():
+                self._report.add(Outcome.FAILED, key=held.work.key, error=error)

@@ -1,0 +1,1 @@
+"""How fast a sender may go, and when it has to rest."""
