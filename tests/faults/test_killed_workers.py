@@ -164,14 +164,15 @@ class Night:
         """Retry every task that was killed, as Airflow does; what one of them holds is its own to finish.
 
         On a machine that stands still for seconds every search of a row may run into its timeout. Such a row is
-        ``unknown``, and the next try looks for it again.
+        ``unknown``, and the next try looks for it again. So it is for a row that was looked for while the witnesses
+        were still on their way.
         """
         for job in [*self.dead, self.job]:
             report = work(job)
             assert report["stopped"] is None
             assert report["counts"]["failed"] == 0
         assert report["counts"]["held"] == 0
-        if any(str(entry["evidence"]).startswith("search_failed") for entry in self.entries(deliveries).values()):
+        if any(entry["state"] == "unknown" for entry in self.entries(deliveries).values()):
             work(self.job)
 
     def entries(self, deliveries: Deliveries) -> dict[str, dict[str, Any]]:

@@ -118,7 +118,7 @@ def _needed(attempt: Attempt, looks: Looks) -> list[Lag]:
     """
     kinds = {kind for sight in looks.same for kind in _kinds_of_sight(attempt, looks, sight)}
     alike = [witness for witness in looks.witnesses if "active" in kinds or not _kept_another(witness, looks.clock)]
-    marks = _lag(attempt, [(witness, witness.shown_at) for witness in alike if witness.info is not None])
+    marks = _lag(attempt, [(witness, witness.shown_at) for witness in alike if _would_show(witness)])
     shown = [witness for witness in (*looks.witnesses, *_own_witnesses(looks)) if witness.shown_at is not None]
     seen = {kind for witness in shown for kind in _kinds(witness, looks.clock)}
     missing = kinds - seen
@@ -128,6 +128,14 @@ def _needed(attempt: Attempt, looks: Looks) -> list[Lag]:
     texts = _lag(attempt, [(witness, at) for witness, at in said if witness.attempt.message_hash is not None])
     is_heard_of = attempt.message_hash is not None and all(map(is_heard, looks.same)) and texts.known is not None
     return [marks, texts] if missing == {"active"} and "none" in seen and is_heard_of else []
+
+
+def _would_show(witness: Witness) -> bool:
+    """Say whether the mark of a witness has to be seen; a contact may show that of a later ticket in its place."""
+    if witness.info is None or witness.shown_at is not None:
+        return witness.info is not None
+    later = (other.mark for other in sent(witness.siblings) if other.started > witness.attempt.started)
+    return witness.info.marks.isdisjoint(later)
 
 
 def _lag(attempt: Attempt, seen: Iterable[tuple[Witness, float | None]]) -> Lag:

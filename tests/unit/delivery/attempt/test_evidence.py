@@ -302,6 +302,26 @@ def test_what_came_after_the_attempt_may_hide_it() -> None:
     assert judged(looks(theirs)) == ("cannot_tell", Evidence.NO_TRACE)
 
 
+@pytest.mark.parametrize(
+    ("later", "is_sent", "verdict"),
+    [(9.0, Sent.YES, "not_created"), (1.0, Sent.YES, "cannot_tell"), (9.0, Sent.NO, "cannot_tell")],
+    ids=["later", "earlier", "not-sent"],
+)
+def test_a_witness_whose_mark_gave_way_to_a_later_ticket_was_not_missed(
+    later: float, is_sent: Sent, verdict: str
+) -> None:
+    hidden = witness(5.0, shows=False)
+    assert hidden.info is not None
+    hidden = replace(
+        hidden,
+        attempt=attempt(5.0, "hidden", sent=Sent.YES, person="v", ai_contact_id="v", message_hash="v"),
+        info=replace(hidden.info, marks=frozenset({"after"})),
+        siblings=(sibling(later, "after", sent=is_sent, person="v", ai_contact_id="v"),),
+    )
+    slow = witness(-100.0, shown_at=START + 1.0)
+    assert judged(looks(sight(), witnesses=(slow, hidden), at=81.0))[0] == verdict
+
+
 def active_witness(**more: Any) -> Witness:
     """Return a ticket to a contact that had one already, which was replaced."""
     made = witness(**more)
