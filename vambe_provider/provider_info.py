@@ -40,6 +40,7 @@ def get_provider_info() -> dict[str, Any]:
                 "class-name": "vambe_provider.decorators.vambe.vambe_open_ticket_task",
             }
         ],
+        "notifications": ["vambe_provider.notifications.vambe.VambeNotifier"],
         "extra-links": ["vambe_provider.links.vambe.VambeConversationLink"],
         "connection-types": [
             {

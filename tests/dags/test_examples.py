@@ -187,6 +187,18 @@ def test_silence_is_written_back_too_and_nobody_is_asked_again(shop: Shop) -> No
     assert len(shop.sandbox.tickets()) == len(shop.sandbox.messages()) == 1
 
 
+def test_a_failed_load_is_one_ticket_and_a_later_success_closes_it(shop: Shop) -> None:
+    assert shop.run("nightly_alert.py", fail=True).state == "failed"
+    [ticket] = shop.sandbox.tickets()
+    assert "vambe_nightly_alert failed in the run" in ticket["message"]["content"]
+    assert ticket["closed_at"] is None
+
+    assert shop.run("nightly_alert.py").state == "success"
+    [ticket] = shop.sandbox.tickets()
+    assert ticket["closed_at"] is not None
+    assert len(shop.sandbox.requests("open_ticket")) == 1
+
+
 def test_an_answer_from_before_the_question_does_not_count(shop: Shop) -> None:
     [(phone,)] = shop.query("SELECT phone FROM contacts JOIN orders USING (customer_id) WHERE order_id = 'ORD-100016'")
     contact = shop.sandbox.seed_contact(phone)

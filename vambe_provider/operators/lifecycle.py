@@ -3,32 +3,22 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from vambe_provider.compat import BaseOperator, task_state_store
-from vambe_provider.exceptions import (
-    VambeAuthError,
-    VambeConfigError,
-    VambeDeliveryError,
-    VambeMaybeSentError,
-    VambeRefusedError,
-)
+from vambe_provider.exceptions import VambeConfigError
 from vambe_provider.operators.arguments import DEFAULT_CONNECTION, flag, given
 from vambe_provider.operators.errors import permanent_errors_fail
+from vambe_provider.operators.own_ticket import close_own, precisely
 
 if TYPE_CHECKING:
     from vambe_provider.api.requests import TicketRef
     from vambe_provider.compat import Context
     from vambe_provider.hooks.vambe import VambeHook
-    from vambe_provider.waiting.own import Own
     from vambe_provider.waiting.tickets import Target
 
-LATE = (1.0, 3.0)
-"""Seconds after which a ticket that is not shown is looked for again: it may have been opened a moment ago."""
 _TICKET_FIX = "It is the ticket_id that VambeTicketSensor and VambeCloseTicketOperator return."
-_MEMORY = "vambe_close_ticket"
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,2})?")
 _CURRENCY = re.compile("[A-Za-z]{3}")
 
@@ -76,7 +66,7 @@ class VambeCloseTicketOperator(_VambeOperator):
         with permanent_errors_fail(), self._hook() as hook:
             target = _one_target(self.ai_contact_id)
             missing_ok = flag(self.missing_ok, name="missing_ok")
-            closed, ticket_id = self._close(hook, target, context)
+            closed, ticket_id = close_own(hook, target, store=task_state_store(context))
             if not closed and not missing_ok:
                 raise VambeConfigError(
                     f"Contact {target.contact_id} has no active ticket of this task's",
@@ -88,30 +78,6 @@ class VambeCloseTicketOperator(_VambeOperator):
             self.log.info("Contact %s has no ticket to close, so nothing was closed", target.contact_id)
         outcome = "closed" if closed else "no_active_ticket"
         return {"ai_contact_id": target.contact_id, "ticket_id": ticket_id, "outcome": outcome}
-
-    def _close(self, hook: VambeHook, target: Target, context: Context) -> tuple[bool, str | None]:
-        """Return whether the ticket was closed by this call, and which one it is."""
-        store = task_state_store(context)
-        meant = store.get(_MEMORY) if store is not None else None
-        contact_id, own = _look(hook, target)
-        ticket_id = own.ticket.id if own.ticket else None
-        if own.state == "over" or (meant and ticket_id and meant != ticket_id):
-            return False, ticket_id
-        if store is not None and ticket_id:
-            store.set(_MEMORY, ticket_id)
-        try:
-            hook.close_ticket(contact_id)
-        except VambeAuthError:
-            raise
-        except (VambeRefusedError, VambeMaybeSentError) as error:
-            # It may have been closed by somebody else, or by this request.
-            _, now = _look(hook, target)
-            if now.state == "over":
-                return isinstance(error, VambeMaybeSentError), ticket_id
-            if now.state == "hidden" and error.status == 404:
-                return False, None
-            raise
-        return True, ticket_id
 
 
 class VambeUpdateTicketOperator(_VambeOperator):
@@ -194,7 +160,7 @@ class VambeUpdateTicketOperator(_VambeOperator):
             if amount is not None:
                 amount_from(amount, currency)
             if target is not None and target.to_json():
-                ticket = _precisely(hook, target, ticket)
+                ticket = precisely(hook, target, ticket)
             updated = []
             if metadata:
                 hook.update_ticket_metadata(metadata, **ticket)
@@ -243,59 +209,6 @@ def _one_target(value: object) -> Target:
     if len(found) != 1:
         raise VambeConfigError(f"ai_contact_id: one contact is needed, not {len(found)}", fix="Map the task over them.")
     return found[0]
-
-
-def _look(hook: VambeHook, target: Target) -> tuple[str, Own]:
-    """Return the contact that has the ticket, and what is shown of the ticket.
-
-    :raises VambeRefusedError: when there is no such contact, or it was merged into one that does not have the ticket.
-    :raises VambeDeliveryError: when the ticket is not shown yet.
-    """
-    from vambe_provider.waiting.ids import check_account
-
-    check_account([target], getattr(hook.settings, "account", None), conn_id=hook.vambe_conn_id)
-    for pause in (*LATE, None):
-        contact_id, own = _look_once(hook, target)
-        if own.state != "not_yet":
-            return contact_id, own
-        if pause is not None:
-            time.sleep(pause)
-    raise VambeDeliveryError(
-        f"Vambe does not show the ticket of this run yet, nor any newer one of contact {target.contact_id}",
-        fix="A task retry looks again.",
-    )
-
-
-def _look_once(hook: VambeHook, target: Target) -> tuple[str, Own]:
-    from vambe_provider.api.contact_info import read_contact, same_id
-    from vambe_provider.waiting.look import missing
-    from vambe_provider.waiting.own import own_ticket
-
-    try:
-        info = read_contact(hook.get_contact(target.contact_id).model_dump())
-    except VambeRefusedError as error:
-        raise (missing(target.contact_id) if error.status == 404 else error) from None
-    own = own_ticket(info, target, now=time.time() + (hook.get_conn().server_clock_offset or 0.0))
-    if info.id is None or same_id(info.id, target.contact_id):
-        return target.contact_id, own
-    ticket = own.ticket
-    if ticket is None or not (target.mark in ticket.marks or same_id(ticket.id, target.ticket_id)):
-        raise missing(target.contact_id, merged_into=info.id)
-    return info.id, own
-
-
-def _precisely(hook: VambeHook, target: Target, ticket: TicketRef) -> TicketRef:
-    """Return the ticket of the target by its own id, where it is shown; the contact's active one may be another."""
-    contact_id, own = _look(hook, target)
-    found = own.ticket
-    if found is None and own.state == "over":
-        raise VambeConfigError(
-            f"Contact {contact_id} does not show the ticket of this run any more",
-            fix="Hand over the contact's id alone to write to whatever ticket is active.",
-        )
-    if found is None or found.id is None:
-        return {**ticket, "ai_contact_id": contact_id}
-    return {**ticket, "ai_contact_id": None, "ticket_id": found.id}
 
 
 def _amount(value: object) -> Any:

@@ -12,7 +12,7 @@ import pytest
 from vambe_provider.api import ConnectionSettings, OpenTicket, VambeClient
 from vambe_provider.compat import AirflowFailException
 from vambe_provider.exceptions import VambeDeliveryError, VambeMaybeSentError
-from vambe_provider.operators import lifecycle
+from vambe_provider.operators import own_ticket
 from vambe_provider.operators.lifecycle import (
     VambeCloseTicketOperator,
     VambeUpdateContactOperator,
@@ -94,7 +94,7 @@ class TestWhoseTicket:
     @pytest.fixture(autouse=True)
     def no_pauses(self, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
         connect()
-        monkeypatch.setattr(lifecycle, "LATE", (0.01, 0.01))
+        monkeypatch.setattr(own_ticket, "LATE", (0.01, 0.01))
 
     def opened(self, sandbox: Sandbox, mark: str = "d" * 32, **fields: Any) -> dict[str, Any]:
         """Open a ticket as the operator does, and return what it hands on."""

@@ -203,6 +203,13 @@ class TestLedger:
         assert "resend=True" in logged()
         assert len(vambe_sandbox.tickets()) == 1
 
+    def test_a_later_run_says_which_ticket_it_was(self, vambe_sandbox: Sandbox, ledger: str) -> None:
+        first = operator(ledger_conn_id=ledger, ticket_key="order/7").execute(context())
+        later = context(ti=Ti(run_id="run-2"))
+        again = operator(ledger_conn_id=ledger, ticket_key="order/7").execute(later)
+        assert again["mark"] == first["mark"]
+        assert again["opened_at"] is not None
+
     def test_resend_opens_it_once_more_for_a_run(self, vambe_sandbox: Sandbox, ledger: str) -> None:
         operator(ledger_conn_id=ledger).execute(context())
         outcomes = [operator(ledger_conn_id=ledger, resend="true").execute(context())["outcome"] for _ in range(2)]

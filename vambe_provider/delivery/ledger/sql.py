@@ -188,8 +188,11 @@ class SqlLedger:
         """Return the attempt that opened the newest open generation of a ticket in this account."""
 
         def read(tx: Transaction) -> Attempt | None:
-            made = read_attempts(tx, self._dialect, [key.digest], options).get(key.digest, ())
-            sent = [attempt for attempt, _ in made if attempt.sent == Sent.YES]
+            # Also of other Dag runs: a later one asks which ticket an earlier one has opened.
+            found = statements.all_attempts_of(self._dialect, [key.digest])
+            rows = [row for statement in found for row in tx.connection.execute(*statement)]
+            made = [to_attempt(tx, row) for row in rows if row.account == options.account]
+            sent = [attempt for attempt in made if attempt.sent == Sent.YES]
             return max(sent, key=lambda attempt: attempt.generation, default=None)
 
         return self._database.read(read)

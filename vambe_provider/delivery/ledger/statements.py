@@ -70,6 +70,11 @@ def attempts_of(dialect: str, keys: Sequence[str], dag: str, run: str) -> Iterat
         yield statement, values | {"c_dag_id": dag, "c_run_id": run}
 
 
+def all_attempts_of(dialect: str, keys: Sequence[str]) -> Iterator[Statement]:
+    """Yield the queries for every attempt at these tickets."""
+    return _keyed(dialect, attempts.name, ATTEMPT, keys)
+
+
 def _keyed(dialect: str, table: str, columns: tuple[str, ...], keys: Sequence[str], **how: bool) -> Iterator[Statement]:
     statement = _by_key(dialect, table, columns, **how)
     if dialect == "postgresql":

@@ -1,0 +1,1 @@
+"""Notifiers, which Airflow calls when something has happened."""
