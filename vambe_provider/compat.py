@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         mask_secret,
         task_decorator_factory,
     )
+    from airflow.sdk import RetryPolicy
     from airflow.sdk.bases.decorator import TaskDecorator
     from airflow.sdk.types import TaskInstanceKey
     from airflow.triggers.base import (
@@ -65,6 +66,8 @@ else:
             value = _trigger_class(name)
         elif name == "SharedStreamProducer":
             value = _shared_stream_producer()
+        elif name == "RetryPolicy":
+            value = _retry_policy()
         elif name == "mask_secret":
             value = _mask_secret()
         else:
@@ -98,6 +101,7 @@ __all__ = [
     "Context",
     "DecoratedOperator",
     "PokeReturnValue",
+    "RetryPolicy",
     "SharedStreamProducer",
     "StateStore",
     "TaskDecorator",
@@ -240,6 +244,15 @@ def _shared_stream_producer() -> Any:
     except ImportError:
         return object
     return SharedStreamProducer
+
+
+def _retry_policy() -> Any:
+    """Return the base of retry policies; ``object`` before Airflow 3.3, which has none."""
+    try:
+        from airflow.sdk import RetryPolicy
+    except ImportError:
+        return object
+    return RetryPolicy
 
 
 def _mask_secret() -> Any:

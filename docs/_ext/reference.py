@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "example_dags"
 FURTHER = (
     "vambe_provider.notifications.vambe",
+    "vambe_provider.operators.retry_policy",
     "vambe_provider.contact_policy",
     "vambe_provider.exceptions",
     "vambe_provider.api",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Mapping
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -197,6 +199,18 @@ def test_a_failed_load_is_one_ticket_and_a_later_success_closes_it(shop: Shop) -
     [ticket] = shop.sandbox.tickets()
     assert ticket["closed_at"] is not None
     assert len(shop.sandbox.requests("open_ticket")) == 1
+
+
+def test_the_ledger_is_counted_and_a_person_is_told_of_what_is_unknown_only(shop: Shop) -> None:
+    shop.run("contact_form.py")
+    quiet = shop.run("ledger_maintenance.py")
+    assert quiet.tasks == {"count": "success", "forget": "success", "tell": "skipped"}
+    assert quiet.xcom("count") == {"opened": 1}
+
+    with closing(sqlite3.connect(shop.warehouse)) as connection, connection:
+        connection.execute("UPDATE vambe_ticket_ledger SET state = 'unknown'")
+    assert shop.run("ledger_maintenance.py").tasks["tell"] == "success"
+    assert "1 tickets may or may not exist" in shop.bodies()[-1]["message"]["content"]
 
 
 def test_an_answer_from_before_the_question_does_not_count(shop: Shop) -> None:

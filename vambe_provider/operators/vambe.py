@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from vambe_provider.compat import BaseOperator
+from vambe_provider.compat import BaseOperator, context_merge
 from vambe_provider.exceptions import VambeError, VambeValidationError
 from vambe_provider.links.vambe import VambeConversationLink, conversation_url, push_link
 from vambe_provider.operators.arguments import (
@@ -193,6 +193,7 @@ class VambeOpenTicketOperator(BaseOperator):
         )
         stages = Stages(hook)
         work = self._work(hook, stages, options.origin, sender, context)
+        _name_part(context, work.key)
         if flag(self.validate_only, name="dry_run"):
             result = Result(Outcome.DRY_RUN, work.key)
         else:
@@ -301,6 +302,19 @@ def _what_tells_parts_apart(context: Context, work: Work) -> str:
     if turn is None and (getattr(ti, "map_index", -1) or 0) < 0:
         return ""
     return f"/{work.person[:16]}" + ("" if turn is None else f"/loop-{turn}")
+
+
+def _name_part(context: Context, key: TicketKey) -> None:
+    """Call a part of a mapped task by its ticket in Airflow's lists, unless the Dag has a name for it.
+
+    The name is the key as logs show it, with a hash in place of what may be personal.
+    """
+    if (getattr(context.get("ti"), "map_index", -1) or 0) < 0:
+        return
+    values: dict[str, Any] = {"vambe_ticket_key": key.text}
+    if context.get("map_index_template") is None:
+        values["map_index_template"] = "{{ vambe_ticket_key }}"
+    context_merge(context, values)
 
 
 def _opening(result: Result) -> dict[str, Any]:

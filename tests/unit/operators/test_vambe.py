@@ -397,6 +397,26 @@ def test_rows_of_an_expanded_task_are_tickets_of_their_own(run_dag_test: Any, va
     assert "chatContactId" in result.xcom("open", key="vambe_conversation", map_index=1)
 
 
+@pytest.mark.parametrize(
+    ("named", "names"),
+    [
+        ({"ticket_key": "order/{{ ti.map_index }}"}, ["order/0", "order/1"]),
+        ({"ticket_key": "x {{ ti.map_index }} {{ task.to_phone_number }}"}, ["#", "#"]),
+        ({"map_index_template": "{{ task.stage }}: {{ vambe_ticket_key }}", "ticket_key": "o/{{ ti.map_index }}"},
+         ["Support / New: o/0", "Support / New: o/1"]),
+    ],
+)  # fmt: skip
+def test_a_part_of_a_mapped_task_is_called_by_its_ticket(
+    run_dag_test: Any, vambe_sandbox: Sandbox, named: dict[str, Any], names: list[str]
+) -> None:
+    with DAG("named_parts", schedule=None) as dag:
+        VambeOpenTicketOperator.partial(task_id="open", stage="Support / New", **named).expand(
+            to_phone_number=[PHONE, "+56987654321"]
+        )
+    found = sorted(str(ti.rendered_map_index) for ti in run_dag_test(dag).run.get_task_instances())
+    assert [name[:1] if name.startswith("#") else name for name in found] == names
+
+
 def test_what_is_undefined_in_a_template_fails_at_once(vambe_sandbox: Sandbox) -> None:
     with DAG("strict", schedule=None, template_undefined=jinja2.StrictUndefined):
         task = operator(contact_name="{{ nobody.name }}")
