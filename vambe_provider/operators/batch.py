@@ -24,6 +24,7 @@ from vambe_provider.operators.arguments import (
 )
 from vambe_provider.operators.errors import permanent_errors_fail
 from vambe_provider.operators.ledgers import sql_ledger
+from vambe_provider.operators.metrics import count_outcomes
 from vambe_provider.operators.stages import Stages, check_sender
 
 if TYPE_CHECKING:
@@ -319,6 +320,7 @@ class VambeTicketsOperator(BaseOperator):
 
     def _conclude(self, report: Report, context: Context) -> dict[str, Any]:
         result = report.to_json()
+        count_outcomes(result["counts"])
         for error in report.errors:
             self.log.warning("%s %s: %s", error["outcome"], error["key"] or "(no key)", error["reason"])
         failure = report.verdict(self.max_rejected)

@@ -25,6 +25,7 @@ from vambe_provider.operators.arguments import (
 from vambe_provider.operators.batch import VambeTicketsOperator
 from vambe_provider.operators.errors import permanent_errors_fail
 from vambe_provider.operators.ledgers import ledger_for
+from vambe_provider.operators.metrics import count_outcomes
 from vambe_provider.operators.rows import HandedRows
 from vambe_provider.operators.stages import Stages, check_sender
 
@@ -207,6 +208,7 @@ class VambeOpenTicketOperator(BaseOperator):
                     log=self.log.info,
                     **sender,
                 )
+        count_outcomes({result.outcome.value: 1})
         if result.error is not None:
             raise result.error
         self._log_outcome(result)
