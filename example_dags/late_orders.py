@@ -1,4 +1,4 @@
-"""Every morning, each late order becomes one ticket: the nightly warehouse query.
+"""Every day at noon, each late order becomes one ticket: the nightly warehouse query.
 
 For whom: a data team with a table in which some rows mean "somebody should be told".
 
@@ -8,7 +8,7 @@ row, so nobody reads "Hola None". The view ``contacts`` puts the country code in
 
 What is promised: an order is a ticket once, whatever crashes in between and however often this runs. A row that
 cannot be sent is rejected with the reason and stops no other; the task fails at the end when more than one row in ten
-was rejected. It runs in the morning, not at night, because every row may reach a person.
+was rejected. It runs when it is day in every country of the table, because every row may reach a person.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from vambe_provider.transfers.sql_to_vambe import SqlToVambeTicketsOperator
 with DAG(
     dag_id="vambe_late_orders",
     description="One ticket for each order that is late",
-    schedule="30 12 * * *",  # UTC: 9:30 in Santiago and Buenos Aires, 6:30 in Mexico City
+    schedule="0 16 * * *",  # UTC: 10:00 in Mexico City, 13:00 in Buenos Aires, 12:00 or 13:00 in Santiago
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
     max_active_runs=1,

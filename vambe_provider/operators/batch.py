@@ -266,6 +266,7 @@ class VambeTicketsOperator(BaseOperator):
                 dry_run=dry_run,
                 defer_after=DEFER_AFTER if self.deferrable else None,
                 log=self.log.info,
+                warn=self.log.warning,
                 stop=self._stop,
                 **sender,
             )

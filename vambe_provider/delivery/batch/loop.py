@@ -16,6 +16,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from vambe_provider.delivery import clock
@@ -86,6 +87,7 @@ def deliver_many(
     seed: bool = False,
     defer_after: float | None = None,
     log: Callable[[str], None] = lambda line: None,
+    warn: Callable[[str], None] = lambda line: None,
     stop: threading.Event | None = None,
 ) -> Report:
     """Open one ticket for each row, each exactly once.
@@ -106,6 +108,7 @@ def deliver_many(
     :param seed: record every row of which nothing is known as done, and send nothing.
     :param defer_after: end with ``resume_in`` set when nothing can be done for so many seconds; None never does.
     :param log: takes one line of progress every few seconds.
+    :param warn: takes a line that somebody should act on, such as that people would be messaged at night.
     :param stop: when set, begin nothing new, finish what is on its way, and return.
     :return: the report; a row that failed is in it and stops no other.
     :raises VambeLedgerError: when the ledger cannot be used. What was posted and could not be recorded is found by
@@ -132,7 +135,7 @@ def deliver_many(
                 courier,
                 pacer,
                 report,
-                Progress(report, log, total),
+                Progress(report, log, total, warn),
                 slots=max_concurrency,
                 max_tickets=max_tickets,
                 dry_run=dry_run,
@@ -238,12 +241,14 @@ class Loop:
         made = await self._source.prepare(part)
         await self._refuse([item for item in made if isinstance(item, Unsendable)])
         works = [item for item in made if isinstance(item, Work)]
+        known = {row.number for row in part if row.known}
+        fresh = [work.ticket.to_phone_number for work in works if work.number not in known]
+        self._progress.before_sending(fresh, datetime.fromtimestamp(clock.utc(), UTC))
         if self._dry_run:
             for claim in await self._ledger.look_up(works):
                 self._close(claim, Outcome.DRY_RUN if claim.verdict in (Verdict.SEND, Verdict.CHECK) else None)
             return
         # What is known may still be open, and should not wait for a permit of the sender to be told so.
-        known = {row.number for row in part if row.known}
         for claim in await self._ledger.look_up([work for work in works if work.number in known]):
             if claim.verdict in _SURE:
                 known.remove(claim.work.number)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from vambe_provider.contact_policy.decide import outside_courtesy_hours, person_of
 from vambe_provider.delivery import clock
 from vambe_provider.delivery.model import Outcome, Verdict
 from vambe_provider.delivery.pace.rate import duration
@@ -20,6 +21,8 @@ from vambe_provider.exceptions import (
 )
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from vambe_provider.delivery.batch.sift import Sifted
     from vambe_provider.delivery.key import TicketKey
     from vambe_provider.delivery.model import Claim, Unsendable
@@ -263,12 +266,20 @@ class Progress:
     :param report: what is counted.
     :param log: takes a line.
     :param total: number of rows, when it is known.
+    :param warn: takes a line that somebody should act on.
     """
 
-    def __init__(self, report: Report, log: Callable[[str], None], total: int | None) -> None:
-        self._report, self._log, self._total = report, log, total
+    def __init__(
+        self,
+        report: Report,
+        log: Callable[[str], None],
+        total: int | None,
+        warn: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        self._report, self._log, self._total, self._warn = report, log, total, warn
         self._began = self._last = clock.now()
         self._looked = False
+        self._warned = False
 
     def first_look(self, report: Report) -> None:
         """Say once, at the start, what the first look into the ledger shows of other accounts and Dags."""
@@ -282,6 +293,21 @@ class Progress:
             )
         for dag, rows in report.dags.items():
             self._log(f"{rows:,} of the first rows were opened by the Dag {dag}; they are left alone")
+
+    def before_sending(self, numbers: Sequence[str], now: datetime) -> None:
+        """Warn once when people would be messaged at hours at which nobody wants to be.
+
+        :param numbers: of the next people, in E.164 form.
+        """
+        if self._warned:
+            return
+        outside = sum(outside_courtesy_hours(person_of(number), now) for number in numbers)
+        if outside:
+            self._warned = True
+            self._warn(
+                f"For {outside:,} of the next {len(numbers):,} tickets it is not between 8:00 and 21:00 where the "
+                "number belongs, or nobody knows; they are not held back. Move the schedule, or restrict the query"
+            )
 
     def tick(self) -> None:
         """Write a line when the last one is a few seconds old."""

@@ -54,6 +54,19 @@ def test_a_row_that_fails_stops_no_other(everywhere: Deliveries) -> None:
     assert fixed.counts == {Outcome.OPENED: 2}
 
 
+def test_people_who_would_be_messaged_at_night_are_counted_in_one_warning(deliveries: Deliveries) -> None:
+    """London, Manila and Los Angeles are so far apart that it is always night in one of them."""
+    warnings: list[str] = []
+    phones = ("+447400123456", "+639171234567", "+12133734253")
+    report = deliveries.many([row(n, phone=phone) for n, phone in enumerate(phones, 1)], warn=warnings.append)
+    assert report.counts == {Outcome.OPENED: 3}, "it is a warning, and holds nothing back"
+    [line] = warnings
+    assert re.match(r"For [123] of the next 3 tickets it is not between 8:00 and 21:00", line)
+    assert not any(phone[-6:] in line for phone in phones)
+    deliveries.many([row(n, phone=phone) for n, phone in enumerate(phones, 1)], warn=warnings.append)
+    assert len(warnings) == 1, "nobody is messaged again, so there is nothing to warn of"
+
+
 class TestDoubles:
     DATA = (row(1), row(2), row(1), row(1, name="Another"))
 
