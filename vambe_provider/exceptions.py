@@ -6,6 +6,7 @@
     ├── VambeConfigError              the connection or an argument is wrong; nothing was sent
     ├── VambeValidationError          the data of one ticket is wrong; nothing was sent; names every problem
     │   └── PhoneNumberError          the number cannot be a WhatsApp number
+    ├── VambeNotAllowedError          the contact policy does not allow it now; nothing was sent
     ├── VambeNotSentError             the request did not reach Vambe (DNS, connect, TLS, no free connection)
     │   ├── VambeLeaseOverError       its claim ran out before the request left
     │   └── VambeRateLimitError       429: Vambe turned the request away; retry_after says for how long
@@ -131,6 +132,22 @@ class PhoneNumberError(VambeValidationError):
     ) -> None:
         self.reason = reason
         super().__init__(problems, where=where, fix=fix)
+
+
+class VambeNotAllowedError(VambeError):
+    """The contact policy does not allow a ticket, or not now; nothing was sent.
+
+    :param reason: a short stable code; ``vambe_provider.contact_policy.reasons`` lists them.
+    """
+
+    def __init__(self, message: str, *, reason: str, **details: Any) -> None:
+        self.reason = reason
+        super().__init__(message, **details)
+
+    @property
+    def kind(self) -> str:
+        """The reason, by which reports count."""
+        return self.reason
 
 
 class VambeNotSentError(VambeError):
