@@ -9,6 +9,7 @@ import pytest
 
 from tests.sandbox.helpers import LATE
 from tests.support.browser import CHROMIUM, TOO_FAINT, chromium, picture
+from vambe_provider.links.vambe import conversation_url
 from vambe_provider.sandbox import running_sandbox
 
 if TYPE_CHECKING:
@@ -21,6 +22,11 @@ pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="
 pytest.importorskip("playwright")
 
 VIEWS = ("inbox", "open", "faults", "requests")
+# What is seen only after a click, or when something is wrong.
+SHOW_ALL = """() => {
+  document.getElementById("gone").hidden = false;
+  for (const element of document.querySelectorAll("details")) element.open = true;
+}"""
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +91,70 @@ def test_a_refresh_keeps_what_is_typed_and_where_the_focus_is(page: Page, api: A
     assert page.locator("#found").inner_text() == "3 contacts"
 
 
+def test_a_search_by_name_stays_a_search_while_the_page_refreshes(page: Page, api: Api, sandbox: Sandbox) -> None:
+    api.opened(contact_name="Ana")
+    api.opened(contact_name="Berta", to_phone_number="+56900000001")
+    page.goto(sandbox.url)
+    box = page.get_by_role("searchbox")
+    box.fill("bert")
+    box.press("Enter")
+    page.locator("#found").get_by_text("1 of 2 contacts").wait_for()
+    assert page.locator("#inbox b").all_inner_texts() == ["Berta"]
+    api.opened(contact_name="Norberto", to_phone_number="+56900000002")
+    api.opened(contact_name="Carla", to_phone_number="+56900000003")
+    page.locator("#found").get_by_text("2 of 4 contacts").wait_for()
+    assert page.locator("#inbox b").all_inner_texts() == ["Norberto", "Berta"]
+
+    box.fill("dora")
+    box.press("Enter")
+    page.get_by_text("Nothing found for “dora”.").wait_for()
+    assert page.locator("#found").inner_text() == "0 of 4 contacts"
+    box.fill("")
+    box.press("Enter")
+    page.locator("#found").get_by_text("4 contacts", exact=True).wait_for()
+
+
+def test_a_link_of_the_provider_leads_to_the_conversation(page: Page, api: Api, sandbox: Sandbox) -> None:
+    contact = api.opened(contact_name="Ana")
+    api.opened(contact_name="Berta", to_phone_number="+56900000001")
+    page.goto(conversation_url(app_url=sandbox.url, pipeline_id="any", ai_contact_id=contact))
+    assert page.locator("h2").inner_text() == "Ana"
+    sandbox.customer_replies(contact, "Gracias")
+    page.locator("#thread").get_by_text("Gracias").wait_for()
+
+
+def test_a_form_that_is_refused_keeps_what_was_typed(browser: Browser, api: Api, sandbox: Sandbox) -> None:
+    page = browser.new_page()
+    page.goto(f"{sandbox.url}/?view=open")
+    page.get_by_label("Number").fill("12")
+    page.get_by_label("Name").fill("Ana <b>")
+    page.get_by_label("Stage").select_option(label="Late")
+    page.get_by_label("Sender").select_option("1951")
+    page.get_by_label("Message").fill("Hola & adiós")
+    page.get_by_role("button", name="Open the ticket").click()
+    page.get_by_role("alert").get_by_text("Invalid phone number").wait_for()
+    api.opened()
+    page.locator("#counts").get_by_text("1 contacts").wait_for()
+    page.get_by_label("Number").fill("+56 9 0000 0001")
+    page.get_by_role("button", name="Open the ticket").click()
+    page.locator("#thread").get_by_text("Hola & adiós").wait_for()
+    [ticket] = [item for item in sandbox.tickets() if item["phone"] == "56900000001"]
+    assert (ticket["stage"], ticket["phone_id"]) == ("Orders / Late", "1951")
+    assert page.locator("h2").inner_text() == "Ana <b>"
+
+    page.goto(f"{sandbox.url}/?view=faults")
+    page.get_by_label("What").select_option("rate_limit")
+    page.get_by_label("Where").select_option("*")
+    page.get_by_label("How often").fill("often")
+    page.get_by_role("button", name="Put in force").click()
+    page.get_by_role("alert").get_by_text("'often' is not a number").wait_for()
+    page.get_by_label("How often").fill("2")
+    page.get_by_role("button", name="Put in force").click()
+    page.locator("#faults").get_by_text("rate_limit").wait_for()
+    page.close()
+    assert [api.open().status_code for _ in range(3)] == [429, 429, 200]
+
+
 def test_a_ticket_a_fault_and_a_reset_by_hand(page: Page, api: Api, sandbox: Sandbox) -> None:
     page.goto(sandbox.url)
     page.get_by_role("link", name="Open a ticket").click()
@@ -141,9 +211,9 @@ def test_every_text_can_be_read_and_every_view_fits_a_phone(
     contact = filled(api, sandbox)
     page.emulate_media(color_scheme=scheme)
     grounds = set()
-    for view in VIEWS:
-        page.goto(f"{sandbox.url}/?view={view}&contact={contact}")
-        page.evaluate("document.getElementById('gone').hidden = false")
+    for view in (*(f"{name}&contact={contact}" for name in VIEWS), "inbox&q=nobody"):
+        page.goto(f"{sandbox.url}/?view={view}")
+        page.evaluate(SHOW_ALL)
         assert page.evaluate(TOO_FAINT) == [], view
         grounds.add(page.evaluate("getComputedStyle(document.body).backgroundColor"))
         page.set_viewport_size({"width": 400, "height": 800})

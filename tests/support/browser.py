@@ -44,9 +44,11 @@ TOO_FAINT = """() => {
     const typed = ["INPUT", "SELECT", "TEXTAREA"].includes(element.tagName);
     const unseen = ["STYLE", "SCRIPT", "OPTION", "OPTGROUP"].includes(element.tagName) || !element.checkVisibility();
     if (unseen || element.closest("svg") || !(own || typed)) continue;
-    const [a, b] = [light(channels(getComputedStyle(element).color)), light(behind(element))];
-    const contrast = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
-    if (contrast < 4.5) faint.add(`${element.outerHTML.slice(0, 80)} has ${contrast.toFixed(2)}`);
+    for (const part of element.placeholder ? [null, "::placeholder"] : [null]) {
+      const [a, b] = [light(channels(getComputedStyle(element, part).color)), light(behind(element))];
+      const contrast = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+      if (contrast < 4.5) faint.add(`${element.outerHTML.slice(0, 80)}${part ?? ""} has ${contrast.toFixed(2)}`);
+    }
   }
   return [...faint];
 }"""

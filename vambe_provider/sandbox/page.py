@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
@@ -23,6 +23,8 @@ from vambe_provider.sandbox.page_parts import (
 from vambe_provider.sandbox.page_tools import VIEWS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from vambe_provider.sandbox.app import Service
     from vambe_provider.sandbox.model import ChatMessage, Contact, Ticket
     from vambe_provider.sandbox.state import SandboxState
@@ -43,6 +45,7 @@ class Wanted:
     :param contact: the contact whose conversation is open; by default the newest one.
     :param search: part of a number, a name or an e-mail address that the inbox is limited to.
     :param problem: why what was asked for was not done.
+    :param typed: the fields of the form that was refused, which its view keeps.
     """
 
     base_url: str
@@ -50,13 +53,14 @@ class Wanted:
     contact: str | None = None
     search: str = ""
     problem: str = ""
+    typed: Mapping[str, str] = field(default_factory=dict)
 
 
 def render(service: Service, wanted: Wanted) -> str:
     """Return the page."""
     state = service.state
     if wanted.view in VIEWS:
-        body, contact = f'<main class="tool">{VIEWS[wanted.view](service)}</main>', None
+        body, contact = f'<main class="tool">{VIEWS[wanted.view](service, wanted.typed)}</main>', None
     else:
         body, contact = _inbox_view(state, wanted)
     problem = f'<p class="problem" role="alert">{text(wanted.problem)}</p>' if wanted.problem else ""

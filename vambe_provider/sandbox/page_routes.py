@@ -88,19 +88,27 @@ class Pages:
         try:
             with self._service.state.changed:
                 where = self._forms[what](form)
-        except ApiError as error:
-            return self._page(request, view=view, problem=f"{error.message}", status=400)
-        except (KeyError, ValueError) as error:
-            return self._page(request, view=view, problem=str(error), status=400)
+        except (ApiError, KeyError, ValueError) as error:
+            problem = str(error.message if isinstance(error, ApiError) else error)
+            return self._page(request, view=view, problem=problem, typed=form, status=400)
         raise web.HTTPSeeOther(where)
 
-    def _page(self, request: web.Request, *, view: str = "inbox", problem: str = "", status: int = 200) -> web.Response:
+    def _page(
+        self,
+        request: web.Request,
+        *,
+        view: str = "inbox",
+        problem: str = "",
+        typed: dict[str, str] | None = None,
+        status: int = 200,
+    ) -> web.Response:
         wanted = Wanted(
             base_url=f"{request.scheme}://{request.host}",
             view=view,
             contact=request.query.get("contact"),
             search=request.query.get("q", ""),
             problem=problem,
+            typed=typed or {},
         )
         with self._service.state.changed:
             page = render(self._service, wanted)

@@ -12,7 +12,7 @@ from vambe_provider.sandbox.faults import Kind
 from vambe_provider.sandbox.page_parts import nothing, options, stage_options, text, time
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from vambe_provider.sandbox.app import Service
     from vambe_provider.sandbox.faults import Fault
@@ -23,36 +23,43 @@ _BODY = 4_000
 _ACTION = "/__sandbox__/page"
 
 
-def open_view(_service: Service) -> str:
+def open_view(_service: Service, typed: Mapping[str, str]) -> str:
     """Return the form that opens a ticket as a pipeline would."""
-    senders = options([(item.id, f"{item.id}: {item.name}, {item.channel}") for item in SENDERS.values()])
+    senders = [(item.id, f"{item.id}: {item.name}, {item.channel}") for item in SENDERS.values()]
     return (
         "<h2>Open a ticket by hand</h2><p>As if a pipeline had asked for it. No fault strikes it, and it is not in the "
         f'log of requests.</p><form class="fields" method="post" action="{_ACTION}/open">'
-        '<label>Number <input name="phone" required placeholder="+56 9 6123 4567" autocomplete="off"></label>'
-        '<label>Name <input name="name" dir="auto" autocomplete="off"></label>'
-        f'<label>Stage <select name="stage">{stage_options()}</select></label>'
-        f'<label>Sender <select name="phone_id">{senders}</select></label>'
+        f'<label>Number <input {_named("phone", typed)} required placeholder="+56 9 6123 4567"></label>'
+        f'<label>Name <input {_named("name", typed)} dir="auto"></label>'
+        f'<label>Stage <select name="stage">{stage_options(typed.get("stage", ""))}</select></label>'
+        f'<label>Sender <select name="phone_id">{options(senders, typed.get("phone_id", ""))}</select></label>'
         '<label class="wide">Message <textarea name="message" rows="3" dir="auto" '
-        'placeholder="without one, the assistant may write"></textarea></label>'
+        f'placeholder="without one, the assistant may write">{escape(typed.get("message", ""))}</textarea></label>'
         "<button>Open the ticket</button></form>"
     )
 
 
-def faults_view(service: Service) -> str:
+def _named(name: str, typed: Mapping[str, str]) -> str:
+    """Return the attributes of a field that keeps what somebody typed before it was refused."""
+    return f'name="{name}" value="{escape(typed.get(name, ""))}" autocomplete="off"'
+
+
+def faults_view(service: Service, typed: Mapping[str, str]) -> str:
     """Return the faults in force, the form for another one, and the buttons that end things."""
+    where = ["*", *ENDPOINTS]
+    when: list[str | tuple[str, str]] = [("", "as usual for it"), "before", "after"]
     return (
         "<h2>Faults in force</h2>"
         f'<div id="faults">{_faults(service.faults.rules)}</div>'
         "<h2>Let something go wrong</h2><p>The parameters are those of <code>Fault</code>; what is left empty has its "
         f'default.</p><form class="fields" method="post" action="{_ACTION}/fault">'
-        f'<label>What <select name="kind">{options(get_args(Kind))}</select></label>'
-        f'<label>Where <select name="where">{options(["*", *ENDPOINTS], "open_ticket")}</select></label>'
-        f'<label>When <select name="when">{options([("", "as usual for it"), "before", "after"])}</select></label>'
-        '<label>How often <input name="times" placeholder="1, 5 or forever" autocomplete="off"></label>'
-        '<label>Status <input name="status" inputmode="numeric" placeholder="500" autocomplete="off"></label>'
-        '<label>Seconds <input name="seconds" inputmode="decimal" autocomplete="off"></label>'
-        '<label>Number <input name="phone" placeholder="all numbers" autocomplete="off"></label>'
+        f'<label>What <select name="kind">{options(get_args(Kind), typed.get("kind", ""))}</select></label>'
+        f'<label>Where <select name="where">{options(where, typed.get("where", "open_ticket"))}</select></label>'
+        f'<label>When <select name="when">{options(when, typed.get("when", ""))}</select></label>'
+        f'<label>How often <input {_named("times", typed)} placeholder="1, 5 or forever"></label>'
+        f'<label>Status <input {_named("status", typed)} inputmode="numeric" placeholder="500"></label>'
+        f'<label>Seconds <input {_named("seconds", typed)} inputmode="decimal"></label>'
+        f'<label>Number <input {_named("phone", typed)} placeholder="all numbers"></label>'
         "<button>Put in force</button></form>"
         "<h2>Reset</h2><p>Forgets all tickets, contacts, messages, requests, faults and changed switches.</p>"
         f'<details class="sure"><summary>Reset …</summary><form method="post" action="{_ACTION}/reset">'
@@ -80,7 +87,7 @@ def _left(rule: Fault) -> str:
     return str(rule.times) if not isinstance(rule.times, int) else f"{max(0, rule.times - rule.hits):,}"
 
 
-def requests_view(service: Service) -> str:
+def requests_view(service: Service, _typed: Mapping[str, str]) -> str:
     """Return the newest requests, the last one first."""
     records = list(service.state.requests)[-_REQUESTS:]
     rows = "".join(_request(record) for record in reversed(records))
@@ -117,5 +124,9 @@ def _body(record: RequestRecord) -> str:
     return f'<details id="{key}"><summary>show</summary><pre dir="auto">{escape(cut)}</pre></details>'
 
 
-VIEWS: dict[str, Callable[[Service], str]] = {"open": open_view, "faults": faults_view, "requests": requests_view}
-"""The views beside the inbox, by their name in the address."""
+VIEWS: dict[str, Callable[[Service, Mapping[str, str]], str]] = {
+    "open": open_view,
+    "faults": faults_view,
+    "requests": requests_view,
+}
+"""The views beside the inbox, by their name in the address: from the sandbox and what was typed to the HTML."""

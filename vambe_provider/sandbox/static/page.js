@@ -33,9 +33,9 @@ function swap(old, now) {
 }
 
 async function refresh() {
-  const url = new URL(location.href);
   const contact = document.body.dataset.contact;
-  if (url.pathname !== "/") return;
+  // The address of a form that was refused, or of a link to a conversation, is not the page's own.
+  const url = new URL(location.pathname === "/" ? location.href : `/?view=${document.body.dataset.view}`, location.origin);
   if (contact) url.searchParams.set("contact", contact);
   try {
     const fresh = new DOMParser().parseFromString(await (await fetch(url)).text(), "text/html");
