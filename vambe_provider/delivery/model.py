@@ -8,8 +8,11 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from vambe_provider.api.models import OpenTicket
     from vambe_provider.delivery.key import TicketKey
+    from vambe_provider.delivery.permission import Ruling, Subject
     from vambe_provider.exceptions import VambeError
 
 
@@ -52,7 +55,7 @@ class Outcome(StrEnum):
     HELD = "held"
     """Another task is sending it; this run did not see the end."""
     SKIPPED = "skipped"
-    """The ticket function left the row out."""
+    """The ticket function left the row out, or ``on_closed="skip"`` did."""
     DUPLICATE = "duplicate"
     """The run has the same row twice; it is sent once."""
     CONFLICT = "conflict"
@@ -223,6 +226,7 @@ class Work:
     :param row_hash: hash of the row that it was made of, and of how it was made; the fingerprint without a row.
     :param number: which row of the source it is, from 1 on; 0 without a row.
     :param size: bytes of the request, about.
+    :param subject: what a contact policy asks about its row; None without a policy.
     """
 
     key: TicketKey
@@ -233,6 +237,15 @@ class Work:
     row_hash: str = ""
     number: int = 0
     size: int = 0
+    subject: Subject | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Withheld:
+    """One ticket that the contact policy does not let go now."""
+
+    work: Work
+    ruling: Ruling
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,6 +326,7 @@ class Claim:
     :param same_run: this Dag run opened it.
     :param changed: it is open with other content than asked for now.
     :param elsewhere: the other account in which it is undecided, for ``unknown``; or in which it is open.
+    :param ruling: why the contact policy does not let it go, when that is why it is not given out.
     """
 
     work: Work
@@ -327,6 +341,7 @@ class Claim:
     same_run: bool = False
     changed: bool = False
     elsewhere: str | None = None
+    ruling: Ruling | None = None
 
     @property
     def made(self) -> Attempt:
@@ -341,7 +356,8 @@ class Settlement:
     """What became of a claim; the ledger's state follows from it.
 
     :param claim: the claim.
-    :param outcome: ``opened``, ``reconciled``, ``rejected``, ``failed`` or ``unknown``.
+    :param outcome: ``opened``, ``reconciled``, ``rejected``, ``failed``, ``unknown``, or what a contact policy made of
+        it.
     :param evidence: why.
     :param ai_contact_id: the contact, when known.
     :param evidence_id: the ticket or message that was taken as proof.
@@ -349,6 +365,8 @@ class Settlement:
     :param retry_in: seconds after which this run may try again; None when trying again is of no use now.
     :param ended: the latest moment at which Vambe carried the attempt out, in seconds of this machine's UTC clock;
         None when it is not known better than at the claim.
+    :param due: when a contact policy allows it, by this machine's clock.
+    :param override: why it was sent although no window was open.
     """
 
     claim: Claim
@@ -359,6 +377,8 @@ class Settlement:
     error: VambeError | None = None
     retry_in: float | None = None
     ended: float | None = None
+    due: datetime | None = None
+    override: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from vambe_provider.delivery.model import Origin
+    from vambe_provider.delivery.permission import Permission
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +26,7 @@ class DeliveryOptions:
     :param polls: seconds to wait before each look during a reconciliation.
     :param young: seconds for which absence in Vambe can still prove that nothing was created.
     :param retry_budget: seconds for which a single ticket is tried again in place while nothing is sent.
-    :param policy: a contact policy judges every ticket again before it is sent.
+    :param policy: asks the contact policy about every ticket; None without one.
     :param ledger_conn_id: the connection of the ledger, for commands in texts; None without one.
     """
 
@@ -39,7 +40,7 @@ class DeliveryOptions:
     polls: tuple[float, ...] = (1.0, 3.0, 6.0, 10.0, 20.0)
     young: float = 6 * 3600.0
     retry_budget: float = 120.0
-    policy: bool = False
+    policy: Permission | None = None
     ledger_conn_id: str | None = None
 
     @property

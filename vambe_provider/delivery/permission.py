@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 MINUTE = 60.0
 """Seconds before its end, on top of a request's timeout, at which a window counts as closed."""
+LONGEST_OVERRIDE = 200
 _NO = frozenset({"", "0", "f", "false", "n", "no", "off"})
 _CLOSED = {"postpone": Outcome.POSTPONED, "skip": Outcome.SKIPPED, "fail": Outcome.FAILED}
 
@@ -72,15 +73,24 @@ class Ruling:
         preset = f" ({self.decision.preset})" if self.decision.preset else ""
         return f"{self.decision.rule}: {meaning(self.decision.reason)}{preset}"
 
-    def error(self, what: str) -> VambeNotAllowedError:
+    def error(self, what: str) -> WithheldError:
         """Return the decision as an error.
 
         :param what: the ticket, such as ``Ticket order_id=7``.
         """
         until = f", until {self.decision.until.isoformat()}" if self.decision.until is not None else ""
-        return VambeNotAllowedError(
-            f"{what} is not allowed by the contact policy{until}; {self.text}", reason=self.decision.reason
-        )
+        return WithheldError(f"{what} is not allowed by the contact policy{until}; {self.text}", self)
+
+
+class WithheldError(VambeNotAllowedError):
+    """A ticket must not go now, found right before its request would have left.
+
+    :param ruling: what becomes of it.
+    """
+
+    def __init__(self, message: str, ruling: Ruling) -> None:
+        self.ruling = ruling
+        super().__init__(message, reason=ruling.reason)
 
 
 class Permission:
@@ -92,6 +102,11 @@ class Permission:
     """
 
     def __init__(self, policy: ContactPolicy, *, timeout: float, override: str | None = None) -> None:
+        if override is not None and not 0 < len(override.strip()) <= LONGEST_OVERRIDE:
+            raise VambeConfigError(
+                f"window_override: is not a text of up to {LONGEST_OVERRIDE} characters",
+                fix="Say why people are messaged although no window is open; it is kept in the ledger.",
+            )
         self.policy, self.override = policy, override
         self.guard = timeout + MINUTE
         self.needs = needs(policy)

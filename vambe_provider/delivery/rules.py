@@ -149,10 +149,10 @@ def _decide(
             return _sending(known, options, now=now)
         case State.UNKNOWN:
             return _unknown(known, work, options, mine=mine)
-        case State.SUPPRESSED if known.evidence == Evidence.PERSON or not options.policy:
+        case State.SUPPRESSED if known.evidence == Evidence.PERSON or options.policy is None:
             # What a person ruled out stays so; what a policy ruled out is the policy's to judge again.
             return Decision(Verdict.SUPPRESSED)
-        case State.POSTPONED if not (options.policy or known.due_at is None or known.due_at <= now):
+        case State.POSTPONED if not (options.policy is not None or known.due_at is None or known.due_at <= now):
             return Decision(Verdict.POSTPONED)
         case State.OPENED:
             return _opened(known, work, options, here=here, mine=mine)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
@@ -25,6 +26,7 @@ from vambe_provider.operators.arguments import (
 from vambe_provider.operators.errors import permanent_errors_fail
 from vambe_provider.operators.ledgers import sql_ledger
 from vambe_provider.operators.metrics import count_outcomes
+from vambe_provider.operators.policies import check_when_parsed, permission_for, warnings_about
 from vambe_provider.operators.stages import Stages, check_sender
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from vambe_provider.compat import Context
     from vambe_provider.delivery.batch.report import Report
     from vambe_provider.delivery.batch.source import Rows
+    from vambe_provider.delivery.permission import Permission
     from vambe_provider.delivery.rows.mapping import TicketTemplate
     from vambe_provider.delivery.rows.prepare import Preparer
     from vambe_provider.hooks.vambe import VambeHook
@@ -72,6 +75,8 @@ class VambeTicketsOperator(BaseOperator):
         "validate_only",
         "seed",
         "resend",
+        "contact_policy",
+        "window_override",
         "shard_index",
         "shard_count",
         "vambe_conn_id",
@@ -99,6 +104,7 @@ class VambeTicketsOperator(BaseOperator):
         seed: bool | str = False,
         resend: bool | str = False,
         contact_policy: object | None = None,
+        window_override: str | None = None,
         shard_index: int | str = 0,
         shard_count: int | str = 1,
         deferrable: bool = False,
@@ -130,6 +136,8 @@ class VambeTicketsOperator(BaseOperator):
         self.validate_only = dry_run
         self.resend = resend
         self.contact_policy = contact_policy
+        check_when_parsed(contact_policy)
+        self.window_override = window_override
         self.shard_index = shard_index
         self.shard_count = shard_count
         self.deferrable = deferrable
@@ -163,9 +171,10 @@ class VambeTicketsOperator(BaseOperator):
         conn_id = given(self.vambe_conn_id) or DEFAULT_CONNECTION
         with permanent_errors_fail(), VambeHook(conn_id) as hook:
             report = self._deliver(hook, context)
-            idle = 0 if report.advanced(self._earlier) else idle + 1
+            # Whoever sleeps until a window opens has not tried in vain.
+            idle = 0 if report.advanced(self._earlier) else idle + (not report.waits_for_policy)
             report.merge(self._earlier)
-            if idle >= MAX_IDLE and report.resume_in is not None:
+            if idle >= MAX_IDLE and report.resume_in is not None and not report.waits_for_policy:
                 report.stopped, report.resume_in = f"nothing could be sent {MAX_IDLE} times in a row", None
             if report.resume_in is None:
                 return self._conclude(report, context)
@@ -235,7 +244,7 @@ class VambeTicketsOperator(BaseOperator):
 
         sender = {"phone_id": given_text(self.phone_id), "channel": given_text(self.channel)}
         ledger_conn_id = self.ledger_connection()
-        options = delivery_options(
+        made = delivery_options(
             origin=origin_of(context, dag_id=self.dag_id, task_id=self.task_id),
             settings=hook.settings,
             on_unknown=self.on_unknown,
@@ -244,9 +253,10 @@ class VambeTicketsOperator(BaseOperator):
             ledger_conn_id=ledger_conn_id,
             **sender,
         )
+        options = replace(made, policy=self._permission(hook.settings))
         self._check_arguments()
         allowed(self.max_rejected, 0)
-        prepare = self._preparer(hook, sender, self.key_namespace(context))
+        prepare = self._preparer(hook, sender, self.key_namespace(context), options.policy)
         rate = self._rate(hook.settings, sender["channel"])
         dry_run = flag(self.validate_only, name="dry_run")
         with self.open_source() as source, sql_ledger(ledger_conn_id) as ledger:
@@ -277,10 +287,19 @@ class VambeTicketsOperator(BaseOperator):
 
     def _check_arguments(self) -> None:
         choice(self.on_empty, name="on_empty", allowed=("skip", "succeed", "fail"))
-        if self.contact_policy is not None:
-            raise VambeConfigError("contact_policy: is not available in this version", fix="Leave it out.")
 
-    def _preparer(self, hook: VambeHook, sender: dict[str, Any], namespace: str) -> Preparer:
+    def _permission(self, settings: ConnectionSettings) -> Permission | None:
+        """Return what asks the contact policy; None when neither the task nor its connection has one."""
+        override = given_text(self.window_override)
+        permission = permission_for(self.contact_policy, settings, override=override)
+        if permission is not None and not self._earlier:
+            for warning in warnings_about(permission.policy):
+                self.log.warning(warning)
+        return permission
+
+    def _preparer(
+        self, hook: VambeHook, sender: dict[str, Any], namespace: str, permission: Permission | None
+    ) -> Preparer:
         from vambe_provider.api.texts import mapping_from
         from vambe_provider.delivery.rows.mapping import compile_ticket
         from vambe_provider.delivery.rows.prepare import Preparer
@@ -298,6 +317,7 @@ class VambeTicketsOperator(BaseOperator):
                 whole_number(self.shard_index, name="shard_index", least=0),
                 whole_number(self.shard_count, name="shard_count", least=1),
             ),
+            permission=permission,
             **sender,
         )
 

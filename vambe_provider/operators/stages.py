@@ -17,17 +17,20 @@ _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 def check_sender(settings: ConnectionSettings, *, phone_id: str | None, channel: str | None) -> None:
     """Refuse a sender to which nothing can be posted, before anything is claimed.
 
-    :raises VambeConfigError: when there is no phone id, or none that fits the channel, or when the connection has a
-        contact policy: nothing asks it yet, and what nothing asks is not a promise.
+    :raises VambeConfigError: when there is no phone id, or none that fits the channel.
     """
     from vambe_provider.api.requests import open_ticket_path
 
+    open_ticket_path(phone_id=phone_id or settings.phone_id, channel=channel or settings.channel)
+
+
+def refuse_policy(settings: ConnectionSettings) -> None:
+    """Refuse a connection with a contact policy where nothing asks it: what nothing asks is not a promise."""
     if settings.contact_policy is not None:
         raise VambeConfigError(
             f"The connection {settings.name} has a contact_policy, which is not available in this version",
             fix="Take it out of the connection's extra, and restrict the query or the schedule instead.",
         )
-    open_ticket_path(phone_id=phone_id or settings.phone_id, channel=channel or settings.channel)
 
 
 class Stages:

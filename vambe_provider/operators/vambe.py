@@ -27,7 +27,7 @@ from vambe_provider.operators.errors import permanent_errors_fail
 from vambe_provider.operators.ledgers import ledger_for
 from vambe_provider.operators.metrics import count_outcomes
 from vambe_provider.operators.rows import HandedRows
-from vambe_provider.operators.stages import Stages, check_sender
+from vambe_provider.operators.stages import Stages, check_sender, refuse_policy
 
 if TYPE_CHECKING:
     from vambe_provider.compat import Context, XComArg
@@ -231,6 +231,7 @@ class VambeOpenTicketOperator(BaseOperator):
         from vambe_provider.delivery.rows.prepare import prepare_ticket
         from vambe_provider.operators.request import merged_request, placeholders
 
+        refuse_policy(hook.settings)
         check_sender(hook.settings, **sender)
         fields = {
             "to_phone_number": self.to_phone_number,
@@ -368,7 +369,12 @@ class VambeOpenTicketBatchOperator(VambeTicketsOperator):
     :param dry_run: check everything and look it up in the ledger, send nothing.
     :param seed: record every row as done and send nothing: for the backlog on the first day.
     :param resend: open tickets again although they are open, once per Dag run; a boolean or a template.
-    :param contact_policy: reserved.
+    :param contact_policy: when a row may be sent: a ``ContactPolicy``, a mapping of its fields, or a preset's name;
+        default the connection's. Asked when a row is taken in and again right before its request. A row that must wait
+        is ``postponed`` until a time that the report names; with ``deferrable`` the task sleeps until then and goes on,
+        without, a later run does. A row whose ticket is open costs nothing.
+    :param window_override: why tickets are sent although no window of the policy is open, up to 200 characters; kept
+        with each attempt in the ledger. No other rule can be overridden.
     :param shard_index: which share of the rows this task takes, from 0 on.
     :param shard_count: in how many shares the rows are split; each row belongs to exactly one.
     :param deferrable: give the worker slot back whenever there is nothing to do for 30 seconds because of the rate, a

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import json
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.unit.tasks import Ti, context
 from vambe_provider.compat import DAG, AirflowFailException, AirflowSkipException
-from vambe_provider.exceptions import VambeDeliveryError
+from vambe_provider.exceptions import VambeConfigError, VambeDeliveryError
 from vambe_provider.operators.vambe import VambeOpenTicketBatchOperator
 
 if TYPE_CHECKING:
@@ -172,7 +174,11 @@ class TestBadRows:
         ({"on_empty": "ignore"}, "on_empty: is not one of skip, succeed, fail"),
         ({"on_unknown": "ask"}, "on_unknown: is not one of fail, resend"),
         ({"on_change": "ask"}, "on_change: is not one of ignore, open_again"),
-        ({"contact_policy": object()}, "contact_policy"),
+        ({"contact_policy": "no {{ body }}"}, "contact_policy.preset: there is no preset of that name"),
+        ({"contact_policy": "cl-debt"}, "contact_policy.caps: is not counted in this version"),
+        ({"contact_policy": {"timezone": "zone"}}, "zone"),
+        ({"window_override": "recall"}, "window_override: there is no contact policy to override"),
+        ({"window_override": "x" * 201, "contact_policy": "service"}, "window_override: is not a text of up to 200"),
         ({"rows": {"id": 1}}, "rows: a list of dicts is needed, not dict"),
         ({"rows": ["x"]}, "rows: item 0 is a str, not a dict"),
         ({"rows": "<Order 7>"}, "rows: this text is no list of dicts"),
@@ -187,11 +193,44 @@ def test_a_wrong_argument_is_named_before_anything_is_sent(
     assert vambe_sandbox.requests("open_ticket") == []
 
 
-def test_a_policy_of_the_connection_is_not_ignored(connect: Connect, vambe_sandbox: Sandbox) -> None:
-    connect(extra={"contact_policy": "cl-debt"})
-    with pytest.raises(AirflowFailException, match="contact_policy, which is not available"):
-        batch().execute(context())
-    assert vambe_sandbox.requests("open_ticket") == []
+def closed(**more: Any) -> dict[str, Any]:
+    """Return a policy whose window opens in two hours."""
+    start, end = (datetime.now(UTC) + timedelta(hours=hours) for hours in (2, 3))
+    window = {"days": "daily", "start": f"{start:%H:%M}", "end": f"{end:%H:%M}", "holidays": True}
+    return {"windows": [window], "timezone": "UTC", **more}
+
+
+class TestPolicy:
+    def test_the_connections_policy_holds_for_a_task_without_one(
+        self, connect: Connect, vambe_sandbox: Sandbox, logged: Callable[[], str]
+    ) -> None:
+        connect(extra={"contact_policy": json.dumps(closed())})
+        report = batch().execute(context())
+        assert report["counts"]["postponed"] == report["rows"] > 0
+        assert report["policy"] == {"outside_window": report["rows"]}
+        assert "the first may be sent at" in logged()
+        assert vambe_sandbox.requests("open_ticket") == []
+
+    def test_the_tasks_policy_wins(self, connect: Connect, vambe_sandbox: Sandbox) -> None:
+        connect(extra={"contact_policy": json.dumps(closed())})
+        report = batch(contact_policy={"windows": "any"}).execute(context())
+        assert report["counts"]["opened"] == report["rows"] == vambe_sandbox.ticket_count
+
+    def test_a_wrong_policy_of_the_connection_is_named(self, connect: Connect, vambe_sandbox: Sandbox) -> None:
+        connect(extra={"contact_policy": "nobody"})
+        with pytest.raises(AirflowFailException, match=r"extra contact_policy\.preset: there is no preset"):
+            batch().execute(context())
+        assert vambe_sandbox.requests("open_ticket") == []
+
+    @pytest.mark.parametrize("policy", ["nobody", {"window": []}, {"caps": [{"n": 0}]}, "{'windows': 1", 7])
+    def test_an_invalid_policy_fails_when_the_dag_is_parsed(self, policy: Any) -> None:
+        with pytest.raises(VambeConfigError, match="contact_policy"):
+            batch(contact_policy=policy)
+
+    def test_an_override_is_rendered_and_opens_a_window(self, vambe_sandbox: Sandbox) -> None:
+        report = batch(contact_policy=closed(), window_override="recall").execute(context())
+        assert report["counts"]["opened"] == vambe_sandbox.ticket_count > 0
+        assert {"contact_policy", "window_override"} <= set(VambeOpenTicketBatchOperator.template_fields)
 
 
 class TestNoRows:

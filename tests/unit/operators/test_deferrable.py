@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -143,6 +143,27 @@ def test_it_does_not_rest_for_ever(vambe_sandbox: Sandbox) -> None:
     assert len(vambe_sandbox.requests("open_ticket")) == module.MAX_IDLE
     vambe_sandbox.clear_faults()
     assert next_part(batch(orders(1)))["counts"]["opened"] == 1
+
+
+def test_it_sleeps_until_a_window_opens_as_often_as_it_has_to(
+    vambe_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, end = (datetime.now(UTC) + timedelta(hours=hours) for hours in (2, 3))
+    window = {"days": "daily", "start": f"{start:%H:%M}", "end": f"{end:%H:%M}", "holidays": True, "countries": "MX"}
+    always = {"days": "daily", "start": "00:00", "end": "24:00", "holidays": True}
+    closed = {"windows": [window, always], "timezone": "UTC"}
+    rows = [*orders(1, 2), {"id": 3, "phone": "+525512345678"}]
+    deferred = next_part(batch(rows, contact_policy=closed))
+    assert opened(vambe_sandbox) == ["1", "2"]
+    for _ in range(module.MAX_IDLE + 1):
+        assert isinstance(deferred, TaskDeferred)
+        assert 7000 < seconds_until(deferred) <= 7200
+        deferred = next_part(batch(rows, contact_policy=closed), deferred)
+    assert opened(vambe_sandbox) == ["1", "2"]
+    report = next_part(batch(rows, contact_policy={"windows": [always]}), deferred)
+    assert opened(vambe_sandbox) == ["1", "2", "3"]
+    assert (report["rows"], report["counts"]["opened"], report["counts"]["postponed"]) == (3, 3, 0)
+    assert (report["policy"], report["next_due"]) == ({}, None)
 
 
 def test_a_partly_used_period_is_not_begun_anew(vambe_sandbox: Sandbox) -> None:

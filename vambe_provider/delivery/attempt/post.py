@@ -11,6 +11,7 @@ from vambe_provider.delivery import clock
 from vambe_provider.delivery.attempt.reconcile import Reader, reconcile
 from vambe_provider.delivery.key import METADATA_KEY
 from vambe_provider.delivery.model import Evidence, Outcome, Settlement
+from vambe_provider.delivery.permission import WithheldError
 from vambe_provider.delivery.rules import command
 from vambe_provider.exceptions import (
     VambeConfigError,
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from vambe_provider.api.requests import ContactFilter
     from vambe_provider.delivery.attempt.facts import Finding
     from vambe_provider.delivery.attempt.reconcile import Records
-    from vambe_provider.delivery.model import Attempt, Claim
+    from vambe_provider.delivery.model import Attempt, Claim, Work
     from vambe_provider.delivery.options import DeliveryOptions
     from vambe_provider.delivery.person import Persons
 
@@ -103,6 +104,8 @@ class Courier:
     :param log: takes one line when a look takes long.
     :param phone_id: the sender, when it is not the connection's.
     :param channel: its channel, likewise.
+    :param permit: asks the contact policy right before the bytes leave, and returns why a closed window was overridden;
+        raises ``WithheldError`` for a ticket that must not go now. None without a policy.
     """
 
     api: Api
@@ -114,6 +117,7 @@ class Courier:
     log: Callable[[str], None] | None = None
     phone_id: str | None = None
     channel: str | None = None
+    permit: Callable[[Work], str | None] | None = None
 
     async def post(self, claim: Claim) -> Settlement | VambeError:
         """Post a claimed ticket once.
@@ -123,19 +127,31 @@ class Courier:
 
         :return: what became of it, or the error after which nobody knows and which has to be resolved.
         """
+        override: str | None = None
+
+        def guard() -> None:
+            nonlocal override
+            self._guard(claim, self.timeout)
+            override = None if self.permit is None else self.permit(claim.work)
+
         try:
             self._guard(claim, 2 * self.timeout)
             opened = await self.api.open_ticket(
                 self._marked(claim),
                 phone_id=self.phone_id,
                 channel=self.channel,
-                guard=lambda: self._guard(claim, self.timeout),
+                guard=guard,
             )
         except VambeLeaseOverError as error:
             return Settlement(claim, Outcome.FAILED, Evidence.LEASE_OVER, error=error, retry_in=0.0)
+        except WithheldError as error:
+            ruling = error.ruling
+            return Settlement(claim, ruling.outcome, Evidence.POLICY, error=error, due=ruling.decision.until)
         except VambeError as error:
-            return error if error.sent != "no" else not_created(claim, error)
-        return Settlement(claim, Outcome.OPENED, Evidence.REPLY, opened.ai_contact_id, ended=clock.utc())
+            return error if error.sent != "no" else replace(not_created(claim, error), override=override)
+        return Settlement(
+            claim, Outcome.OPENED, Evidence.REPLY, opened.ai_contact_id, ended=clock.utc(), override=override
+        )
 
     async def resolve(self, claim: Claim, cause: VambeError | None, records: Records) -> Settlement:
         """Find out whether the attempt of a claim opened its ticket.

@@ -17,20 +17,23 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from operator import attrgetter
+from typing import TYPE_CHECKING, cast
 
 from vambe_provider.delivery import clock
 from vambe_provider.delivery.attempt.post import Courier
 from vambe_provider.delivery.background import run_to_the_end
+from vambe_provider.delivery.batch.judge import Judge
 from vambe_provider.delivery.batch.line import MOST_OF_ONE_PERSON, Line
 from vambe_provider.delivery.batch.report import Progress, Report
 from vambe_provider.delivery.batch.senders import Post, Senders
 from vambe_provider.delivery.batch.sift import sift
 from vambe_provider.delivery.batch.source import CHUNK, Keyed, OpenRows, Source
 from vambe_provider.delivery.ledger.threaded import ThreadedLedger
-from vambe_provider.delivery.model import Claim, Evidence, Outcome, Settlement, Unsendable, Verdict, Work
+from vambe_provider.delivery.model import Claim, Evidence, Outcome, Settlement, Unsendable, Verdict, Withheld, Work
 from vambe_provider.delivery.pace.health import Health
 from vambe_provider.delivery.pace.rate import make_pacer
+from vambe_provider.delivery.permission import WithheldError
 from vambe_provider.delivery.rules import conflict, error_of, found_for_another, outcome_of
 from vambe_provider.exceptions import (
     VambeDeliveryError,
@@ -125,8 +128,10 @@ def deliver_many(
         threaded = ThreadedLedger(ledger, options, options.hold(settings.timeout))
         looks = asyncio.Semaphore(max(MIN_LOOKS, max_concurrency // 2))
         async with AsyncVambeClient(settings, max_connections=max_concurrency + max(MIN_LOOKS, max_concurrency)) as api:
+            judge = Judge(options.policy, threaded, report) if options.policy is not None else None
+            permit = judge.permit if judge is not None else None
             courier = Courier(
-                api, options, persons, settings.timeout, lambda: threaded.epoch, looks, log, phone_id, channel
+                api, options, persons, settings.timeout, lambda: threaded.epoch, looks, log, phone_id, channel, permit
             )
             loop = Loop(
                 Source(rows, prepare),
@@ -136,6 +141,7 @@ def deliver_many(
                 pacer,
                 report,
                 Progress(report, log, total, warn),
+                judge,
                 slots=max_concurrency,
                 max_tickets=max_tickets,
                 dry_run=dry_run,
@@ -159,6 +165,7 @@ class Loop:
     :param pacer: how many may go now.
     :param report: where every row ends.
     :param progress: says how far it is.
+    :param judge: asks the contact policy; None without one.
     :param slots: posts that may be on their way at once.
     """
 
@@ -171,6 +178,7 @@ class Loop:
         pacer: Pacer,
         report: Report,
         progress: Progress,
+        judge: Judge | None,
         *,
         slots: int,
         max_tickets: int | None,
@@ -182,6 +190,7 @@ class Loop:
         self._source, self._prepare, self._ledger, self._pacer = source, prepare, ledger, pacer
         self._report, self._progress, self._options, self._me = report, progress, courier.options, ledger.me
         self._dry_run, self._seed, self._defer_after, self._stop = dry_run, seed, defer_after, stop
+        self._judge = judge
         self._budget = math.inf if max_tickets is None else max_tickets
         self._wake = asyncio.Event()
         self._senders = Senders(
@@ -196,6 +205,8 @@ class Loop:
         self._line = Line()
         self._fresh: deque[Keyed] = deque()
         self._settled: list[Settlement] = []
+        self._undecided: set[str] = set()
+        """Tickets that may have been sent: they are looked for at any hour, and judged when nothing was found."""
         self._doubts: deque[tuple[Claim, VambeError | None]] = deque()
         self._intake: asyncio.Task[None] | None = None
         self._open = True
@@ -213,6 +224,7 @@ class Loop:
                     self._look_for_reasons_to_stop()
             finally:
                 await self._end()
+            self._wait_for_policy()
         finally:
             self._report.elapsed = clock.now() - began
             await self._source.close()
@@ -243,18 +255,49 @@ class Loop:
         works = [item for item in made if isinstance(item, Work)]
         known = {row.number for row in part if row.known}
         fresh = [work.ticket.to_phone_number for work in works if work.number not in known]
-        self._progress.before_sending(fresh, datetime.fromtimestamp(clock.utc(), UTC))
+        if self._judge is None:
+            self._progress.before_sending(fresh, datetime.fromtimestamp(clock.utc(), UTC))
         if self._dry_run:
-            for claim in await self._ledger.look_up(works):
-                self._close(claim, Outcome.DRY_RUN if claim.verdict in (Verdict.SEND, Verdict.CHECK) else None)
+            await self._rehearse(works)
             return
         # What is known may still be open, and should not wait for a permit of the sender to be told so.
+        judged = [work for work in works if work.number not in known]
+        undecided = []
         for claim in await self._ledger.look_up([work for work in works if work.number in known]):
             if claim.verdict in _SURE:
-                known.remove(claim.work.number)
-                works.remove(claim.work)
                 self._close(claim)
-        self._queue(works)
+            elif claim.verdict == Verdict.SEND:
+                judged.append(claim.work)
+            else:
+                undecided.append(claim.work)
+        if self._judge is not None:
+            judged = await self._allowed(judged, known)
+            self._undecided.update(work.key.digest for work in undecided)
+        self._queue(sorted([*judged, *undecided], key=attrgetter("number")))
+
+    async def _allowed(self, works: list[Work], known: set[int]) -> list[Work]:
+        """Return the tickets that the contact policy lets go now; the others are recorded and reported."""
+        judge = cast("Judge", self._judge)
+        seen = await judge.with_first_seen([work for work in works if work.number in known])
+        may, must_not = judge.sort([*(work for work in works if work.number not in known), *seen])
+        await judge.hold_back(must_not)
+        return may
+
+    async def _rehearse(self, works: list[Work]) -> None:
+        """Report what would become of tickets now."""
+        may = []
+        for claim in await self._ledger.look_up(works):
+            if claim.verdict not in (Verdict.SEND, Verdict.CHECK):
+                self._close(claim)
+            elif claim.verdict == Verdict.CHECK or self._judge is None:
+                self._close(claim, Outcome.DRY_RUN)
+            else:
+                may.append(claim.work)
+        if self._judge is not None:
+            may, must_not = self._judge.sort(await self._judge.with_first_seen(may))
+            self._report.count(Outcome.DRY_RUN, len(may))
+            for item in must_not:
+                self._report.add_withheld(item)
 
     async def _read(self) -> None:
         """Read a chunk, and end every row of which the ledger knows enough."""
@@ -343,6 +386,14 @@ class Loop:
         if room <= 0 or self._pacer.wait() > 0:
             return []
         works = self._line.take(room, clock.now())
+        if self._judge is not None:
+            # Hours may have passed since a row was taken in, and what must not go takes no permit of the sender.
+            looked_for = [work for work in works if work.key.digest in self._undecided]
+            works, must_not = self._judge.sort([work for work in works if work.key.digest not in self._undecided])
+            works = [*looked_for, *works]
+            await self._judge.hold_back(must_not)
+            for item in must_not:
+                self._line.done(item.work)
         permits = await self._pacer.permits(len(works)) if works else 0
         self._line.put_back(works[permits:])
         return works[:permits]
@@ -377,6 +428,7 @@ class Loop:
                     raise
                 await asyncio.sleep(1.0)
         for item in settled:
+            self._undecided.discard(item.claim.work.key.digest)
             if item.retry_in is None:
                 self._line.done(item.claim.work)
             else:
@@ -390,7 +442,10 @@ class Loop:
         outcome, error = item.outcome, item.error
         if outcome == Outcome.RECONCILED and (other := found_for_another(item.claim)):
             outcome, error = Outcome.CONFLICT, other
-        self._report.add(outcome, key=item.claim.work.key, error=error, ai_contact_id=item.ai_contact_id)
+        if isinstance(error, WithheldError):
+            self._report.add_withheld(Withheld(item.claim.work, error.ruling))
+        else:
+            self._report.add(outcome, key=item.claim.work.key, error=error, ai_contact_id=item.ai_contact_id)
         return item if item.retry_in is None else replace(item, retry_in=None)
 
     def _may_try_again(self, item: Settlement) -> bool:
@@ -416,6 +471,7 @@ class Loop:
             elif claim.verdict == Verdict.WAIT:
                 self._wait_for(claim)
             elif claim.verdict != Verdict.SEND:
+                self._undecided.discard(claim.work.key.digest)
                 self._line.done(claim.work)
                 self._close(claim)
 
@@ -432,6 +488,9 @@ class Loop:
 
     def _close(self, claim: Claim, outcome: Outcome | None = None) -> None:
         """Report a row that the ledger does not give out."""
+        if claim.ruling is not None:
+            self._report.add_withheld(Withheld(claim.work, claim.ruling))
+            return
         end = outcome or outcome_of(claim.verdict)
         error = error_of(claim, self._options) if outcome is None else None
         contact = claim.ai_contact_id if claim.same_run else None
@@ -499,6 +558,15 @@ class Loop:
             self._report.stopped = self._health.stop
         elif self._defer_after is not None and (idle := self._idle_for()) >= self._defer_after:
             self._report.stopped, self._report.resume_in = "deferred", max(idle, self._pacer.fresh_in())
+
+    def _wait_for_policy(self) -> None:
+        """Let a deferrable run go on when the first postponed row is due."""
+        report, due = self._report, self._report.next_due
+        if self._defer_after is None or self._dry_run or due is None or report.stopped is not None:
+            return
+        if self._used() < self._budget:
+            report.stopped, report.waits_for_policy = "deferred", True
+            report.resume_in = max(1.0, due.timestamp() - clock.utc())
 
     def _idle_for(self) -> float:
         """Return for how many seconds there will be nothing to do."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from vambe_provider.delivery.batch.sift import Sifted
     from vambe_provider.delivery.key import TicketKey
-    from vambe_provider.delivery.model import Claim, Unsendable
+    from vambe_provider.delivery.model import Claim, Unsendable, Withheld
 
 SCHEMA_VERSION = 2
 MAX_ERRORS = 20
@@ -47,11 +47,14 @@ class Report:
     :param opened_before: tickets that this Dag run opened before this try.
     :param dags: how many of the open tickets each other Dag opened.
     :param elsewhere: how many rows are open in each other account, and not in this one.
+    :param policy: how many rows the contact policy held back, by reason.
+    :param next_due: when the first postponed row may be sent, in UTC.
     :param changed: open tickets whose rows have other content now.
     :param contacts: the first 1,000 contacts whose tickets this run opened, in this try or an earlier one.
     :param elapsed: seconds of work; the time that a task was deferred is not in it.
     :param stopped: why the run ended before its last row; None when it did not.
     :param resume_in: seconds after which a deferrable run goes on; None at the end.
+    :param waits_for_policy: it goes on when the contact policy allows the next row.
     """
 
     rows: int = 0
@@ -62,11 +65,14 @@ class Report:
     opened_before: int = 0
     dags: Counter[str] = field(default_factory=Counter)
     elsewhere: Counter[str] = field(default_factory=Counter)
+    policy: Counter[str] = field(default_factory=Counter)
+    next_due: datetime | None = None
     changed: int = 0
     contacts: dict[str, None] = field(default_factory=dict)
     elapsed: float = 0.0
     stopped: str | None = None
     resume_in: float | None = None
+    waits_for_policy: bool = False
 
     def add(
         self,
@@ -100,6 +106,16 @@ class Report:
         """Count rows of which nothing else is to be said."""
         if rows:
             self.counts[outcome] += rows
+
+    def add_withheld(self, item: Withheld) -> None:
+        """Count one row that the contact policy does not let go now."""
+        ruling, key = item.ruling, item.work.key
+        self.policy[ruling.reason] += 1
+        if ruling.due is not None:
+            self.next_due = ruling.due if self.next_due is None else min(self.next_due, ruling.due)
+        told = ruling.outcome in (Outcome.REJECTED, Outcome.FAILED)
+        error = ruling.error(f"Ticket {key.text}") if told else None
+        self.add(ruling.outcome, key=key, error=error, number=item.work.number)
 
     def add_known(self, found: Sifted, key: Callable[[Sequence[object]], TicketKey]) -> None:
         """Count the rows of a chunk of which the ledger knows enough.
@@ -191,6 +207,8 @@ class Report:
             "errors": list(self.errors),
             "opened_by_other_dags": dict(self.dags),
             "open_in_other_accounts": dict(self.elsewhere),
+            "policy": dict(self.policy),
+            "next_due": self.next_due.isoformat().replace("+00:00", "Z") if self.next_due is not None else None,
             "error_kinds": dict(self.error_kinds),
             "ai_contact_ids": list(self.contacts),
             "elapsed_seconds": round(self.elapsed, 3),
@@ -322,6 +340,11 @@ class Progress:
     def end(self) -> None:
         """Write the last lines."""
         self._log(f"{self._report.summary()} in {duration(clock.now() - self._began)}")
+        if self._report.policy:
+            reasons = ", ".join(f"{rows:,} {reason}" for reason, rows in self._report.policy.most_common())
+            due = self._report.next_due
+            first = f"; the first may be sent at {due:%Y-%m-%d %H:%M:%S} UTC" if due is not None else ""
+            self._log(f"Held back by the contact policy: {reasons}{first}")
         for dag, rows in self._report.dags.items():
             self._log(f"{rows:,} tickets were opened by the Dag {dag} before; nothing was sent for them")
         if self._report.changed:

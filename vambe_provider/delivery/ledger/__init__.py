@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from vambe_provider.delivery.key import TicketKey
-    from vambe_provider.delivery.model import Attempt, Claim, Settlement, Unsendable, Verdict, Work
+    from vambe_provider.delivery.model import Attempt, Claim, Settlement, Unsendable, Verdict, Withheld, Work
     from vambe_provider.delivery.options import DeliveryOptions
     from vambe_provider.delivery.rules import Glimpse
 
@@ -58,6 +58,18 @@ class Ledger(Protocol):
 
         A row that was refused before and did not change is not written again.
         """
+        ...
+
+    def withhold(self, items: Sequence[Withheld], options: DeliveryOptions) -> list[bool]:
+        """Record tickets that a contact policy does not let go now, with their due times, and say of each whether this
+        try did so for the first time.
+
+        What is open, undecided, or ruled out by a person stays as it is.
+        """
+        ...
+
+    def first_seen(self, digests: Sequence[str], options: DeliveryOptions) -> Mapping[str, float]:
+        """Return when tickets came into this account's ledger, in seconds of this machine's UTC clock."""
         ...
 
     def seed(self, keys: Sequence[TicketKey], options: DeliveryOptions) -> int:

@@ -13,14 +13,23 @@ from vambe_provider.delivery.model import Attempt, Claim, Evidence, Outcome, Sta
 from vambe_provider.delivery.rules import UNDECIDED, Known
 
 if TYPE_CHECKING:
-    from vambe_provider.delivery.model import Settlement, Unsendable, Work
+    from vambe_provider.delivery.model import Settlement, Unsendable, Withheld, Work
     from vambe_provider.delivery.options import DeliveryOptions
     from vambe_provider.delivery.rules import Decision
     from vambe_provider.exceptions import VambeError
 
 IS_OPEN = (Outcome.OPENED, Outcome.RECONCILED)
 """The outcomes that say that the attempt opened the ticket."""
-_ENDS = {Outcome.REJECTED: State.REJECTED, Outcome.FAILED: State.FAILED, Outcome.UNKNOWN: State.UNKNOWN}
+_ENDS = {
+    Outcome.REJECTED: State.REJECTED,
+    Outcome.FAILED: State.FAILED,
+    Outcome.UNKNOWN: State.UNKNOWN,
+    Outcome.POSTPONED: State.POSTPONED,
+    Outcome.SKIPPED: State.POSTPONED,
+    Outcome.SUPPRESSED: State.SUPPRESSED,
+}
+_JUDGED = (State.REJECTED, State.FAILED, State.POSTPONED, State.SUPPRESSED)
+"""The states of a ticket that surely was not sent, which a policy may change."""
 _MAX_ERROR = 1000
 
 
@@ -140,6 +149,7 @@ def settled(known: Known, item: Settlement) -> Known:
         evidence=item.evidence.value,
         ai_contact_id=id_of(item.ai_contact_id) or known.ai_contact_id,
         row_hash=item.claim.work.row_hash if state == State.REJECTED else known.row_hash,
+        due_at=item.due,
     )
 
 
@@ -182,6 +192,31 @@ def refused(known: Known | None, row: Unsendable, options: DeliveryOptions, *, o
         evidence=Evidence.VALIDATION.value,
         error_kind=kind_of(row.error),
         error=text_of(row.error),
+    )
+
+
+def withheld(
+    known: Known | None, item: Withheld, options: DeliveryOptions, *, owner: str, due: datetime | None
+) -> Known:
+    """Return the row of a ticket that a contact policy does not let go now; the same row where that says nothing new of
+    a ticket that is open, undecided, or ruled out by a person.
+
+    :param due: when the policy allows it, by the ledger's clock.
+    """
+    if known is None:
+        known = Known(options.account, State.POSTPONED, 0, None, 0, options.origin.dag_run, owner, None, None, None)
+    elif known.opened is not None or is_ruled_out(known) or known.state not in _JUDGED:
+        return known
+    state = _ENDS[item.ruling.outcome]
+    return known._replace(
+        state=state,
+        dag_run=options.origin.dag_run,
+        owner=owner,
+        row_hash=item.work.row_hash if state == State.REJECTED else None,
+        due_at=due,
+        evidence=Evidence.POLICY.value,
+        error_kind=printable(item.ruling.reason)[:40],
+        error=printable(item.ruling.text)[:_MAX_ERROR],
     )
 
 

@@ -5,8 +5,10 @@ claimed.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from vambe_provider.delivery.key import printable
 from vambe_provider.delivery.ledger.changes import IS_OPEN, id_of, is_held, kind_of, settled, text_of
 from vambe_provider.delivery.ledger.claiming import Claiming
 from vambe_provider.delivery.ledger.tables import attempts
@@ -46,7 +48,8 @@ def record(tx: Transaction, dialect: str, tickets: Tickets, settle: Sequence[Set
             continue  # forgotten meanwhile
         if item.outcome in IS_OPEN or is_held(known, item.claim.owner):
             closed.append(_closed(tx, item, now))
-        tickets.become(digest, settled(known, item))
+        due = None if item.due is None else tx.there(item.due.timestamp())
+        tickets.become(digest, settled(known, item if due is None else replace(item, due=due)))
     change(tx, dialect, attempts, closed)
 
 
@@ -62,6 +65,8 @@ def _closed(tx: Transaction, item: Settlement, now: float) -> statements.Row:
         error_kind=kind_of(error),
         error=text_of(error),
     )
+    if item.override is not None:
+        row["error_kind"], row["error"] = "window_overridden", printable(item.override)
     if item.outcome in IS_OPEN:
         row["sent"] = _YES
         ended = min(made.ended if ended is None else ended, now)

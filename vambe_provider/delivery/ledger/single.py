@@ -17,7 +17,7 @@ from vambe_provider.exceptions import VambeConfigError
 
 if TYPE_CHECKING:
     from vambe_provider.delivery.key import TicketKey
-    from vambe_provider.delivery.model import Settlement, Unsendable, Work
+    from vambe_provider.delivery.model import Settlement, Unsendable, Withheld, Work
     from vambe_provider.delivery.options import DeliveryOptions
     from vambe_provider.delivery.rules import Decision
 
@@ -78,6 +78,14 @@ class StateStoreLedger:
     def reject(self, rows: Sequence[Unsendable], options: DeliveryOptions) -> list[Verdict]:
         """Remember nothing: a ticket that validation refused is tried again when the task is."""
         return [Verdict.REJECTED for _ in rows]
+
+    def withhold(self, items: Sequence[Withheld], options: DeliveryOptions) -> list[bool]:
+        """Remember nothing: a ticket that a contact policy holds back is judged again when the task goes on."""
+        return [True for _ in items]
+
+    def first_seen(self, digests: Sequence[str], options: DeliveryOptions) -> Mapping[str, float]:
+        """Return nothing: what does not outlive the task cannot tell."""
+        return {}
 
     def seed(self, keys: Sequence[TicketKey], options: DeliveryOptions) -> NoReturn:
         """Refuse: what does not outlive the task is of no use to a later one."""

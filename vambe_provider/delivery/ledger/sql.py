@@ -15,7 +15,7 @@ from uuid import uuid4
 
 from vambe_provider.delivery import clock
 from vambe_provider.delivery.ledger import statements
-from vambe_provider.delivery.ledger.changes import answer, refused, seeded
+from vambe_provider.delivery.ledger.changes import answer, refused, seeded, withheld
 from vambe_provider.delivery.ledger.claiming import Terms, attempt_row
 from vambe_provider.delivery.ledger.database import Database
 from vambe_provider.delivery.ledger.exchange import exchange
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from vambe_provider.delivery.key import TicketKey
     from vambe_provider.delivery.ledger.database import Transaction
-    from vambe_provider.delivery.model import Claim, Settlement, Unsendable, Work
+    from vambe_provider.delivery.model import Claim, Settlement, Unsendable, Withheld, Work
     from vambe_provider.delivery.options import DeliveryOptions
     from vambe_provider.delivery.person import Persons
 
@@ -161,6 +161,39 @@ class SqlLedger:
             return [Verdict.REJECTED for _ in rows]
         _, verdicts, changed = self._database.read(lambda tx: judge(tx, lock=False))
         return self._database.write(write) if changed else verdicts
+
+    def withhold(self, items: Sequence[Withheld], options: DeliveryOptions) -> list[bool]:
+        """Record tickets that a contact policy does not let go now, and say of each whether this try did so for the
+        first time; what is recorded already is not written again.
+        """
+        _check_account(options.account)
+        owner = f"{self._me}.p{next(self._counter)}"
+
+        def write(tx: Transaction) -> list[bool]:
+            tickets = Tickets(tx, self._dialect, [item.work.key for item in items], options.account, lock=True)
+            first, seen = [], set()
+            for item in items:
+                digest, until = item.work.key.digest, item.ruling.decision.until
+                known = tickets.own(digest)
+                by_us = known is not None and (known.owner or "").startswith(f"{self._me}.p") and known.owner != owner
+                first.append(digest not in seen and not by_us)
+                seen.add(digest)
+                due = None if until is None else tx.there(until.timestamp())
+                tickets.become(digest, withheld(known, item, options, owner=owner, due=due))
+            tickets.write()
+            return first
+
+        return self._database.write(write) if items else []
+
+    def first_seen(self, digests: Sequence[str], options: DeliveryOptions) -> Mapping[str, float]:
+        """Return when tickets came into this account's ledger, in seconds of this machine's UTC clock."""
+
+        def read(tx: Transaction) -> dict[str, float]:
+            found = statements.first_seen(self._dialect, sorted(digests))
+            rows = [row for statement in found for row in tx.connection.execute(*statement)]
+            return {digest: tx.here(created) for digest, account, created in rows if account == options.account}
+
+        return self._database.read(read) if digests else {}
 
     def seed(self, keys: Sequence[TicketKey], options: DeliveryOptions) -> int:
         """Record tickets as open of which nothing is known in this account, send nothing, and return how many."""

@@ -64,6 +64,11 @@ def known(dialect: str, keys: Sequence[str], *, lock: bool) -> Iterator[Statemen
     return _keyed(dialect, ledger.name, _KNOWN, keys, lock=lock)
 
 
+def first_seen(dialect: str, keys: Sequence[str]) -> Iterator[Statement]:
+    """Yield the queries for the key, the account and the first moment of tickets."""
+    return _keyed(dialect, ledger.name, ("ticket_key", "account", "created_at"), keys)
+
+
 def attempts_of(dialect: str, keys: Sequence[str], dag: str, run: str) -> Iterator[Statement]:
     """Yield the queries for the attempts at these tickets that are undecided or of this Dag run."""
     for statement, values in _keyed(dialect, attempts.name, ATTEMPT, keys, recall=True):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 if TYPE_CHECKING:
     from vambe_provider.delivery.key import TicketKey
     from vambe_provider.delivery.ledger import Ledger
-    from vambe_provider.delivery.model import Attempt, Claim, Settlement, Unsendable, Verdict, Work
+    from vambe_provider.delivery.model import Attempt, Claim, Settlement, Unsendable, Verdict, Withheld, Work
     from vambe_provider.delivery.options import DeliveryOptions
     from vambe_provider.delivery.rules import Glimpse
 
@@ -55,6 +55,14 @@ class ThreadedLedger:
     async def reject(self, rows: Sequence[Unsendable]) -> list[Verdict]:
         """Record rows that validation refused."""
         return await self._call(lambda: self._ledger.reject(rows, self._options)) if rows else []
+
+    async def withhold(self, items: Sequence[Withheld]) -> list[bool]:
+        """Record tickets that a contact policy does not let go now."""
+        return await self._call(lambda: self._ledger.withhold(items, self._options)) if items else []
+
+    async def first_seen(self, digests: Sequence[str]) -> Mapping[str, float]:
+        """Return when tickets came into the ledger."""
+        return await self._call(lambda: self._ledger.first_seen(digests, self._options)) if digests else {}
 
     async def seed(self, keys: Sequence[TicketKey]) -> int:
         """Record tickets as open of which nothing is known."""

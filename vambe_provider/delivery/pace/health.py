@@ -12,6 +12,7 @@ from vambe_provider.exceptions import (
     VambeConfigError,
     VambeError,
     VambeLeaseOverError,
+    VambeNotAllowedError,
     VambeNotSentError,
     VambeRateLimitError,
     VambeRefusedError,
@@ -143,4 +144,4 @@ class Health:
 
 
 def _says_nothing(error: VambeError | None) -> bool:
-    return isinstance(error, (VambeNotSentError, VambeConfigError))
+    return isinstance(error, (VambeNotSentError, VambeConfigError, VambeNotAllowedError))

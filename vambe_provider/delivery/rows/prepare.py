@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+from vambe_provider import __version__
+from vambe_provider.delivery import clock
 from vambe_provider.delivery.key import digest, fingerprint, key_digests, message_hash, ticket_key
 from vambe_provider.delivery.model import Outcome, Row, Unsendable, Work
 from vambe_provider.delivery.rows.mapping import PERSONAL, RowFunction, RowMapping, check_columns
@@ -15,6 +19,7 @@ if TYPE_CHECKING:
     from vambe_provider.api.models import OpenTicket
     from vambe_provider.api.settings import ConnectionSettings
     from vambe_provider.delivery.key import TicketKey
+    from vambe_provider.delivery.permission import Permission, Subject
     from vambe_provider.delivery.person import Persons
 
 _OBJECTS = ("contact_metadata", "ticket_metadata", "integration_data")
@@ -122,6 +127,7 @@ class Preparer:
     :param phone_id: the sender, when it is not the connection's.
     :param channel: its channel, likewise.
     :param shard: this run's share of the rows, as (index, count).
+    :param permission: asks the contact policy, which needs columns of its own; None without a policy.
     """
 
     def __init__(
@@ -136,6 +142,7 @@ class Preparer:
         phone_id: str | None = None,
         channel: str | None = None,
         shard: tuple[int, int] = (0, 1),
+        permission: Permission | None = None,
     ) -> None:
         if not key_columns:
             raise VambeConfigError(
@@ -151,11 +158,14 @@ class Preparer:
         self._persons = persons
         self._sender = {"phone_id": phone_id, "channel": channel}
         self._shard = shard
+        self.permission = permission
         self._columns: tuple[str, ...] = ()
         self._places: tuple[int, ...] = ()
         self._made_by = digest(
             mapping.identity or "", str(settings.default_region), str(settings.repair), str(settings.allowed_countries),
             str(phone_id or settings.phone_id), str(channel or settings.channel),
+            # What one policy, or an older preset, refused is not refused by another.
+            *((repr(permission.policy), __version__) if permission else ()),
         )  # fmt: skip
 
     @property
@@ -170,7 +180,8 @@ class Preparer:
 
         :raises VambeConfigError: names what is missing and what there is.
         """
-        check_columns([*self._key_columns, *self._mapping.columns], columns)
+        asked = self.permission.columns if self.permission is not None else ()
+        check_columns([*self._key_columns, *self._mapping.columns, *asked], columns)
         self._columns = tuple(columns)
         self._places = tuple(self._columns.index(name) for name in self._key_columns)
         if self._mapping.constant_stage is not None:
@@ -217,7 +228,7 @@ class Preparer:
             made = [_text(request.get(name)) for name in PERSONAL]
             if not set(made) <= {*personal, ""}:
                 key = self.key(values, personal=made)
-            return prepare_ticket(
+            work = prepare_ticket(
                 request,
                 key=key,
                 settings=self._settings,
@@ -227,8 +238,14 @@ class Preparer:
                 number=number,
                 **self._sender,
             )
+            return work if self.permission is None else replace(work, subject=self._subject(work, row))
         except VambeValidationError as error:
             return Unsendable(Outcome.REJECTED, key, _about(error, key), self.row_hash(values), number)
+
+    def _subject(self, work: Work, row: Row) -> Subject:
+        now = datetime.fromtimestamp(clock.utc(), UTC)
+        permission = cast("Permission", self.permission)
+        return permission.subject(work.ticket.to_phone_number, row, first_seen=now)
 
     def _personal(self, row: Row) -> list[str]:
         """Return the texts of a row that must not be shown in its key."""
