@@ -22,6 +22,7 @@ from vambe_provider.exceptions import PhoneNumberError, VambeConfigError, VambeN
 
 if TYPE_CHECKING:
     from vambe_provider.contact_policy.policy import ContactPolicy
+    from vambe_provider.delivery.optouts import OptOuts
 
 MINUTE = 60.0
 """Seconds before its end, on top of a request's timeout, at which a window counts as closed."""
@@ -99,17 +100,21 @@ class Permission:
     :param policy: the policy.
     :param timeout: seconds that one request may take; a window counts as closed so long, and a minute, before its end.
     :param override: why tickets are sent although no window is open; it is recorded. No other rule can be overridden.
+    :param opt_outs: what the policy's query of opt-outs says; None without one.
     """
 
-    def __init__(self, policy: ContactPolicy, *, timeout: float, override: str | None = None) -> None:
+    def __init__(
+        self, policy: ContactPolicy, *, timeout: float, override: str | None = None, opt_outs: OptOuts | None = None
+    ) -> None:
         if override is not None and not 0 < len(override.strip()) <= LONGEST_OVERRIDE:
             raise VambeConfigError(
                 f"window_override: is not a text of up to {LONGEST_OVERRIDE} characters",
                 fix="Say why people are messaged although no window is open; it is kept in the ledger.",
             )
-        self.policy, self.override = policy, override
+        self.policy, self.override, self.opt_outs = policy, override, opt_outs
         self.guard = timeout + MINUTE
         self.needs = needs(policy)
+        self._stranger = Facts.of_a_stranger(policy)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -151,6 +156,14 @@ class Permission:
         asked = replace(facts, suppressed=suppressed, expires_at=subject.expires_at)
         return decide(subject.person, None, now, asked, self.policy, guard=self.guard, override=self.override)
 
+    def known(self, number: str, now: datetime) -> Facts:
+        """Return what is known of a person without the ledger: what the query of opt-outs says.
+
+        Its own list and what it counts are asked within the claim, and count as empty until then.
+        """
+        listed = () if self.opt_outs is None else self.opt_outs.entries(number)
+        return replace(self._stranger, suppressed=listed, list_imported=now)
+
     def ruling(self, decision: Decision) -> Ruling | None:
         """Return what becomes of a ticket that may not be sent now; None for one that may."""
         match decision.decision:
@@ -167,8 +180,8 @@ class Permission:
 def check_served(policy: ContactPolicy, *, lists: bool = False, counts: bool = False, remembers: bool = True) -> None:
     """Refuse a policy that asks for what a delivery cannot look up: it would never send, or send what it must not.
 
-    :param lists: whether a query of opt-outs, and the age of imported lists, can be read.
-    :param counts: whether attempts can be counted, for caps and new people.
+    :param lists: whether a query of opt-outs can be read.
+    :param counts: whether the ledger counts attempts, for caps and new people, and knows how old its lists are.
     :param remembers: whether there is a ledger in a database.
     :raises VambeConfigError: names the field, and the way out.
     """
@@ -178,7 +191,7 @@ def check_served(policy: ContactPolicy, *, lists: bool = False, counts: bool = F
             "contact_policy.suppression.sql: is not read in this version, so nothing could be sent",
             fix="Join the list in the query of the rows, and name its column in suppression.column.",
         )
-    if not lists and asked.opt_outs.list_age is not None:
+    if not counts and asked.opt_outs.list_age is not None:
         raise VambeConfigError(
             "contact_policy.suppression.max_list_age: imported lists are not read in this version", fix="Leave it out."
         )

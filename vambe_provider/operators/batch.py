@@ -253,7 +253,7 @@ class VambeTicketsOperator(BaseOperator):
             ledger_conn_id=ledger_conn_id,
             **sender,
         )
-        options = replace(made, policy=self._permission(hook.settings))
+        options = replace(made, policy=self._permission(hook.settings, ledger_conn_id))
         self._check_arguments()
         allowed(self.max_rejected, 0)
         prepare = self._preparer(hook, sender, self.key_namespace(context), options.policy)
@@ -288,10 +288,10 @@ class VambeTicketsOperator(BaseOperator):
     def _check_arguments(self) -> None:
         choice(self.on_empty, name="on_empty", allowed=("skip", "succeed", "fail"))
 
-    def _permission(self, settings: ConnectionSettings) -> Permission | None:
+    def _permission(self, settings: ConnectionSettings, ledger_conn_id: str) -> Permission | None:
         """Return what asks the contact policy; None when neither the task nor its connection has one."""
         override = given_text(self.window_override)
-        permission = permission_for(self.contact_policy, settings, override=override)
+        permission = permission_for(self.contact_policy, settings, ledger_conn_id=ledger_conn_id, override=override)
         if permission is not None and not self._earlier:
             for warning in warnings_about(permission.policy):
                 self.log.warning(warning)

@@ -63,6 +63,7 @@ class SqlSource:
     :param parameters: values for the placeholders.
     :param key_columns: the columns of the tickets' keys.
     :param resumed: something may have been sent already, which errors then say.
+    :param argument: what names the connection, for errors.
     :raises VambeConfigError: when the connection does not run SQL, or the text is not a query.
     """
 
@@ -74,11 +75,13 @@ class SqlSource:
         parameters: Parameters = None,
         key_columns: Sequence[str] = (),
         resumed: bool = False,
+        argument: str = _ARGUMENT,
     ) -> None:
         check_reads(sql)
         self._key_columns = tuple(key_columns)
-        self._hook = database_hook(conn_id, argument=_ARGUMENT)
-        self._connect = opener(self._hook, argument=_ARGUMENT, what="query")
+        self._hook = database_hook(conn_id, argument=argument)
+        self._connect = opener(self._hook, argument=argument, what="query")
+        self._argument = argument
         self._conn_id, self._sql, self._resumed = conn_id, sql, resumed
         self._parameters = _driver_parameters(parameters)
 
@@ -160,7 +163,7 @@ class SqlSource:
             error,
             conn_id=self._conn_id,
             what="query",
-            argument=_ARGUMENT,
+            argument=self._argument,
             statement=statement[0] if statement else None,
             begun=begun,
         )

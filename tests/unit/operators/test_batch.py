@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -226,6 +228,23 @@ class TestPolicy:
     def test_an_invalid_policy_fails_when_the_dag_is_parsed(self, policy: Any) -> None:
         with pytest.raises(VambeConfigError, match="contact_policy"):
             batch(contact_policy=policy)
+
+    def test_a_query_of_opt_outs_runs_on_its_own_connection_or_on_the_ledgers(
+        self, vambe_sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("AIRFLOW_CONN_CRM", f"sqlite:///{tmp_path / 'crm.sqlite'}")
+        with closing(sqlite3.connect(tmp_path / "crm.sqlite")) as crm:
+            crm.execute("CREATE TABLE stop (phone TEXT, since TEXT)")
+            crm.execute("INSERT INTO stop VALUES ('56 9 8765 4321', '2026-01-01')")
+            crm.commit()
+        lists = {"sql": "SELECT phone, since FROM stop", "conn_id": "crm"}
+        with pytest.raises(VambeDeliveryError, match="the query of opt-outs failed"):
+            batch(contact_policy={"suppression": {**lists, "conn_id": None}}).execute(context())
+        assert vambe_sandbox.requests("open_ticket") == []
+        report = batch(contact_policy={"suppression": lists}).execute(context())
+        assert (report["counts"]["opened"], report["counts"]["suppressed"]) == (1, 1)
+        [ticket] = vambe_sandbox.tickets()
+        assert ticket["ticket_metadata"]["order"] == "1"
 
     def test_an_override_is_rendered_and_opens_a_window(self, vambe_sandbox: Sandbox) -> None:
         report = batch(contact_policy=closed(), window_override="recall").execute(context())

@@ -9,9 +9,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from vambe_provider.contact_policy.facts import Facts
 from vambe_provider.delivery import clock
 from vambe_provider.delivery.model import Outcome, Withheld
+from vambe_provider.exceptions import VambeError, VambeLeaseOverError
 
 if TYPE_CHECKING:
     from vambe_provider.delivery.batch.report import Report
@@ -30,8 +30,18 @@ class Judge:
 
     def __init__(self, permission: Permission, ledger: ThreadedLedger, report: Report) -> None:
         self._permission, self._ledger, self._report = permission, ledger, report
-        # What is counted, and the ledger's own list, are asked within the claim.
-        self._facts = Facts.of_a_stranger(permission.policy)
+
+    async def ready(self) -> str | None:
+        """Have lists of opt-outs that are young enough.
+
+        :return: why nothing may be sent any more; None when they are.
+        """
+        try:
+            if self._permission.opt_outs is not None:
+                await self._permission.opt_outs.ready()
+        except VambeError as error:
+            return f"the query of opt-outs failed: {error.message}"
+        return None
 
     async def with_first_seen(self, works: Sequence[Work]) -> list[Work]:
         """Return tickets of which the ledger knows something, with the end of their lifetime counted from when it saw
@@ -75,7 +85,10 @@ class Judge:
 
         :return: why a closed window was overridden; None when it was not.
         :raises WithheldError: when the ticket must not go now.
+        :raises VambeLeaseOverError: when the list of opt-outs is too old; the ticket is claimed again.
         """
+        if self._permission.opt_outs is not None and self._permission.opt_outs.is_old:
+            raise VambeLeaseOverError("The list of opt-outs grew old before the ticket could be posted")
         ruling, override = self._ruling(work, datetime.fromtimestamp(clock.utc(), UTC))
         if ruling is not None:
             raise ruling.error(f"Ticket {work.key.text}")
@@ -84,5 +97,6 @@ class Judge:
     def _ruling(self, work: Work, now: datetime) -> tuple[Ruling | None, str | None]:
         if work.subject is None:
             raise ValueError("a ticket under a policy has to be prepared with it")
-        decision = self._permission.decide(work.subject, now, self._facts)
+        facts = self._permission.known(work.ticket.to_phone_number, now)
+        decision = self._permission.decide(work.subject, now, facts)
         return self._permission.ruling(decision), decision.override

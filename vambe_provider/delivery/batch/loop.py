@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from operator import attrgetter
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from vambe_provider.delivery import clock
 from vambe_provider.delivery.attempt.post import Courier
@@ -271,17 +271,24 @@ class Loop:
             else:
                 undecided.append(claim.work)
         if self._judge is not None:
-            judged = await self._allowed(judged, known)
+            judged = await self._allowed(self._judge, judged, known)
             self._undecided.update(work.key.digest for work in undecided)
         self._queue(sorted([*judged, *undecided], key=attrgetter("number")))
 
-    async def _allowed(self, works: list[Work], known: set[int]) -> list[Work]:
+    async def _allowed(self, judge: Judge, works: list[Work], known: set[int]) -> list[Work]:
         """Return the tickets that the contact policy lets go now; the others are recorded and reported."""
-        judge = cast("Judge", self._judge)
+        if not await self._lists_are_read(judge):
+            return works  # the run ends, and reports them as not tried
         seen = await judge.with_first_seen([work for work in works if work.number in known])
         may, must_not = judge.sort([*(work for work in works if work.number not in known), *seen])
         await judge.hold_back(must_not)
         return may
+
+    async def _lists_are_read(self, judge: Judge) -> bool:
+        """Say whether the lists of opt-outs are young enough; stop the run when they cannot be read."""
+        why = await judge.ready()
+        self._health.stop = why or self._health.stop
+        return why is None
 
     async def _rehearse(self, works: list[Work]) -> None:
         """Report what would become of tickets now."""
@@ -293,7 +300,7 @@ class Loop:
                 self._close(claim, Outcome.DRY_RUN)
             else:
                 may.append(claim.work)
-        if self._judge is not None:
+        if self._judge is not None and await self._lists_are_read(self._judge):
             may, must_not = self._judge.sort(await self._judge.with_first_seen(may))
             self._report.count(Outcome.DRY_RUN, len(may))
             for item in must_not:
@@ -384,6 +391,8 @@ class Loop:
     async def _next_works(self) -> list[Work]:
         room = self._room()
         if room <= 0 or self._pacer.wait() > 0:
+            return []
+        if self._judge is not None and not await self._lists_are_read(self._judge):
             return []
         works = self._line.take(room, clock.now())
         if self._judge is not None:

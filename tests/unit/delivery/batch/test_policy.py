@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support.delivery import Deliveries, claim_of, options, row, rows, sql_ledger
+from tests.support.delivery import Background, Deliveries, claim_of, options, row, rows, sql_ledger
+from tests.unit.delivery.test_optouts import People
 from vambe_provider.contact_policy import ContactPolicy
 from vambe_provider.delivery.model import Outcome
 from vambe_provider.delivery.permission import Permission
@@ -203,3 +204,40 @@ def test_a_window_that_closes_while_rows_stand_in_line_keeps_them_back(everywher
     assert report.counts[Outcome.SUPPRESSED] == 3
     assert sum(everywhere.tickets().values()) == 1
     assert sorted(everywhere.states().values()) == ["opened", "suppressed", "suppressed", "suppressed"]
+
+
+class TestQueryOfOptOuts:
+    """A list that is a table of its own, read again while tickets are sent."""
+
+    def test_who_is_on_the_list_is_left_out(self, everywhere: Deliveries) -> None:
+        table = People(row(2)["phone"])
+        report = many(everywhere, rows(3), OPEN, how={"opt_outs": table.list()})
+        assert report.counts == {Outcome.OPENED: 2, Outcome.SUPPRESSED: 1}
+        assert everywhere.tickets() == {"1": 1, "3": 1}
+        assert report.to_json()["policy"] == {"opted_out": 1}
+
+    def test_who_comes_onto_it_while_others_are_sent_is_left_out_too(self, everywhere: Deliveries) -> None:
+        table = People()
+        people = table.list(max_age=0.5)
+        hanging = everywhere.sandbox.fault("open_ticket", kind="hang", times=1)
+        run = Background(lambda: many(everywhere, rows(3), OPEN, how={"opt_outs": people}, max_concurrency=1))
+        everywhere.sandbox.wait_for(lambda _: hanging.hits == 1)
+        table.values.append(row(3)["phone"])
+        everywhere.sandbox.wait_for(lambda _: people.is_old)
+        everywhere.sandbox.clear_faults()
+        report = run.result()
+        assert report.counts[Outcome.SUPPRESSED] == 1
+        assert everywhere.tickets() == {"1": 1, "2": 1}
+
+    def test_nothing_is_sent_when_it_cannot_be_read(self, deliveries: Deliveries) -> None:
+        table = People()
+        table.away = True
+        report = many(deliveries, rows(3), OPEN, how={"opt_outs": table.list()})
+        assert deliveries.posts() == 0
+        error = report.verdict()
+        assert error is not None
+        assert not error.permanent, "the next try may find the list"
+        assert "the query of opt-outs failed: the database is away" in str(error)
+        table.away = False
+        again = many(deliveries, rows(3), OPEN, how={"opt_outs": table.list()})
+        assert again.counts == {Outcome.OPENED: 3}
