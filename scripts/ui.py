@@ -29,8 +29,8 @@ from local_airflow import (
 from warehouse import build
 
 FOLDER = ROOT / ".ui"
-PATIENCE = 3.0
-"""Seconds that Airflow has to end by itself. It takes twice as long, and loses nothing that is missed here."""
+PATIENCE = 1.5
+"""Seconds that Airflow has to end by itself. It takes longer, and loses nothing that is missed here."""
 
 
 def add_connections(children: Processes, env: dict[str, str], folder: Path) -> dict[str, str]:
@@ -83,11 +83,13 @@ def main() -> int:
     """Run until Ctrl-C; the exit code is 0 then, and 1 when something did not start."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--fresh", action="store_true", help="forget everything of earlier times")
-    if parser.parse_args().fresh:
-        shutil.rmtree(FOLDER, ignore_errors=True)
+    parser.add_argument("--folder", type=Path, default=FOLDER, help="where everything is kept (default: .ui)")
+    arguments = parser.parse_args()
+    if arguments.fresh and (arguments.folder / "warehouse.sqlite").exists():
+        shutil.rmtree(arguments.folder)
     with processes(patience=PATIENCE) as children:
         try:
-            serve(children, FOLDER)
+            serve(children, arguments.folder.resolve())
         except KeyboardInterrupt:
             print("\nStopping ...", flush=True)
     return 0

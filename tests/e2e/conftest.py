@@ -77,15 +77,8 @@ class Standalone:
         assert self.get(path)["state"] == "success", f"{dag_id} failed; the log is {self.log}"
 
     def wait_for(self, look: Callable[[], Any], *, patience: float = 60) -> Any:
-        """Look until there is something to see, and return it.
-
-        :raises AssertionError: when there was nothing in time.
-        """
-        deadline = time.monotonic() + patience
-        while not (seen := look()):
-            assert time.monotonic() < deadline, f"waited {patience} s in vain; the log is {self.log}"
-            threading.Event().wait(0.5)
-        return seen
+        """Look until there is something to see, and return it."""
+        return wait_for(look, log=self.log, patience=patience)
 
     def reply(self, ai_contact_id: str, text: str) -> None:
         """Answer as the customer."""
@@ -100,6 +93,21 @@ class Standalone:
         """Return every ticket in the sandbox."""
         found: list[dict[str, Any]] = ask(f"{self.sandbox}/__sandbox__/tickets?limit=1000000")
         return found
+
+
+def wait_for(look: Callable[[], Any], *, log: Path, patience: float = 60) -> Any:
+    """Look until there is something to see, and return it.
+
+    :param look: returns what is waited for, or something false.
+    :param log: the file that is named when nothing comes.
+    :param patience: seconds.
+    :raises AssertionError: when there was nothing in time.
+    """
+    deadline = time.monotonic() + patience
+    while not (seen := look()):
+        assert time.monotonic() < deadline, f"waited {patience} s in vain; the log is {log}"
+        threading.Event().wait(0.5)
+    return seen
 
 
 @pytest.fixture(scope="module")
