@@ -126,7 +126,7 @@ def resolve(options: argparse.Namespace) -> int:
         raise VambeConfigError("Give either --sent or --not-sent")
     if options.contact and (options.not_sent or len(options.key) > 1):
         raise VambeConfigError("--contact belongs to --sent and a single KEY")
-    by = _decided_by(options)
+    by = decided_by(options)
     with admin_of(options) as ledger:
         entries = ledger.resolve(
             options.key,
@@ -147,7 +147,7 @@ def retry(options: argparse.Namespace) -> int:
         raise VambeConfigError("Give either one KEY or more, or --all with --namespace")
     if options.all and not options.namespace:
         raise VambeConfigError("--all needs --namespace", fix="`ledger counts` shows the namespaces.")
-    by = _decided_by(options)
+    by = decided_by(options)
     with admin_of(options) as ledger:
         if options.key:
             entries = ledger.retry(options.key, decided_by=by, namespace=options.namespace, account=options.account)
@@ -162,7 +162,7 @@ def retry(options: argparse.Namespace) -> int:
 
 def never(options: argparse.Namespace) -> int:
     """Have tickets never sent."""
-    by = _decided_by(options)
+    by = decided_by(options)
     with admin_of(options) as ledger:
         entries = ledger.never(options.key, decided_by=by, namespace=options.namespace, account=options.account)
     return _report(options, entries, "is never sent, until `ledger retry` takes that back")
@@ -221,7 +221,7 @@ def _place(options: argparse.Namespace) -> Selection:
     return Selection(namespace=options.namespace, account=options.account)
 
 
-def _decided_by(options: argparse.Namespace) -> str:
+def decided_by(options: argparse.Namespace) -> str:
     """Return the name of who decides."""
     if options.by is not None:
         if not options.by.strip():

@@ -380,6 +380,88 @@ POLICY = Group(
     ),
 )
 
+_PURPOSE = _argument("--purpose", choices=PURPOSES, help="only for this purpose (default: all purposes)")
+_REGION = _argument("--region", metavar="REGION", help="region of numbers without a country code, such as CL")
+
+SUPPRESSION = Group(
+    name="suppression",
+    help="Keep the list of people who must not be contacted",
+    description=(
+        "Keep the ledger's list of people who must not be contacted. Every delivery asks it right before it\n"
+        "sends, with or without a contact policy, and nothing overrides it. The list holds keyed hashes and no\n"
+        "number, so the person_secret has to be that of the tasks."
+    ),
+    commands=(
+        Command(
+            name="add",
+            help="Put people on the list",
+            action=f"{_MODULE}.suppression.add",
+            arguments=(
+                *_DATABASE,
+                _argument("number", nargs="+", metavar="NUMBER", help="number of the person, such as +56961234567"),
+                _PURPOSE,
+                _REGION,
+                _BY,
+                *_OUTPUT,
+            ),
+            description="Put people on the list. Who stands on it already stays as they are.",
+            examples=("suppression add --conn-id warehouse +56961234567 --purpose marketing",),
+        ),
+        Command(
+            name="remove",
+            help="Take a person off the list",
+            action=f"{_MODULE}.suppression.remove",
+            arguments=(
+                *_DATABASE,
+                _argument("number", metavar="NUMBER", help="number of the person, such as +56961234567"),
+                _argument("--purpose", choices=PURPOSES, help="only the entry of this purpose (default: every entry)"),
+                _REGION,
+                *_OUTPUT,
+            ),
+            description="Take a person off the list, because they asked to be contacted again.",
+            examples=("suppression remove --conn-id warehouse +56961234567",),
+        ),
+        Command(
+            name="list",
+            help="Say who put how many on the list, or whether somebody is on it",
+            action=f"{_MODULE}.suppression.list_entries",
+            arguments=(
+                *_DATABASE,
+                _argument("--phone", metavar="NUMBER", help="only entries about this person"),
+                _argument("--purpose", choices=PURPOSES, help="only entries of this purpose"),
+                _REGION,
+                _argument("--limit", metavar="N", type=limit, default=50, help="print at most so many (default: 50)"),
+                *_OUTPUT,
+            ),
+            description=(
+                "List the entries that were added last: when, for which purpose, from which source and by whom. The\n"
+                "list cannot show numbers, since it does not hold them. With --phone, say what it holds about somebody."
+            ),
+            examples=("suppression list --conn-id warehouse --phone +56961234567",),
+        ),
+        Command(
+            name="import",
+            help="Put the people of a file on the list",
+            action=f"{_MODULE}.suppression.import_list",
+            arguments=(
+                *_DATABASE,
+                _argument("file", metavar="FILE", help="one number a line; - for the standard input"),
+                _argument("--skip-wrong", action="store_true", help="leave wrong lines out, and import the others"),
+                _PURPOSE,
+                _REGION,
+                _BY,
+                *_OUTPUT,
+            ),
+            description=(
+                "Put the people of a file on the list, such as a registry of people who want no calls. The file has\n"
+                "one number a line; empty lines and lines that begin with # are left out. When a line is wrong,\n"
+                "nobody is put on the list. The import may be repeated: who stands on the list stays there."
+            ),
+            examples=("suppression import --conn-id warehouse registry.txt --region CL --purpose marketing",),
+        ),
+    ),
+)
+
 ROOT = Group(
     name="vambe",
     help="WhatsApp tickets of Vambe",
@@ -387,6 +469,7 @@ ROOT = Group(
     commands=(
         LEDGER,
         POLICY,
+        SUPPRESSION,
         Command(
             name="check",
             help="Say whether a connection to Vambe works",

@@ -48,6 +48,11 @@ class DeliveryOptions:
         """True when the rules have to know every attempt of this Dag run: it may begin one that others forbid."""
         return self.resend or self.on_change == "open_again" or self.on_unknown == "resend"
 
+    @property
+    def purpose(self) -> str:
+        """Why people are contacted; a delivery without a policy is a service."""
+        return "service" if self.policy is None else self.policy.policy.purpose
+
     def hold(self, timeout: float) -> float:
         """Return the seconds after which others may take a claim: the lease, and the longest that its last request
         may still run.

@@ -89,6 +89,9 @@ class Decision:
     elsewhere: str | None = None
 
 
+OPTED_OUT = "opted_out"
+"""The reason of a ticket whose person is on the list of opt-outs."""
+
 UNDECIDED = (State.SENDING, State.UNKNOWN)
 """The states of a ticket whose last attempt may have created something."""
 
@@ -149,8 +152,11 @@ def _decide(
             return _sending(known, options, now=now)
         case State.UNKNOWN:
             return _unknown(known, work, options, mine=mine)
-        case State.SUPPRESSED if known.evidence == Evidence.PERSON or options.policy is None:
-            # What a person ruled out stays so; what a policy ruled out is the policy's to judge again.
+        case State.SUPPRESSED if known.evidence == Evidence.PERSON or not (
+            options.policy is not None or known.error_kind == OPTED_OUT
+        ):
+            # What a person ruled out stays so; what a policy ruled out is the policy's to judge again, and every claim
+            # asks the list of opt-outs again.
             return Decision(Verdict.SUPPRESSED)
         case State.POSTPONED if not (options.policy is not None or known.due_at is None or known.due_at <= now):
             return Decision(Verdict.POSTPONED)

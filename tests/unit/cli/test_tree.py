@@ -115,5 +115,5 @@ def test_connections_in_airflows_database_are_found(airflow_db: Path, sqlite_url
     finally:
         with create_session() as session:
             session.query(Connection).filter(Connection.conn_id == "stored_ledger").delete()
-    made = "The tables vambe_ticket_attempts, vambe_ticket_ledger, vambe_ticket_schema were created.\n"
-    assert (reply.returncode, reply.stdout) == (0, made), reply.stderr
+    made = "vambe_ticket_attempts, vambe_ticket_ledger, vambe_ticket_schema, vambe_ticket_suppressions"
+    assert (reply.returncode, reply.stdout) == (0, f"The tables {made} were created.\n"), reply.stderr

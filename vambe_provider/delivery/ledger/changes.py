@@ -15,6 +15,7 @@ from vambe_provider.delivery.rules import UNDECIDED, Known
 if TYPE_CHECKING:
     from vambe_provider.delivery.model import Settlement, Unsendable, Withheld, Work
     from vambe_provider.delivery.options import DeliveryOptions
+    from vambe_provider.delivery.permission import Ruling
     from vambe_provider.delivery.rules import Decision
     from vambe_provider.exceptions import VambeError
 
@@ -101,10 +102,12 @@ def answer(
     attempt: Attempt | None = None,
     expires: float = 0.0,
     epoch: int = 0,
+    ruling: Ruling | None = None,
 ) -> Claim:
     """Return the claim that follows from a decision.
 
     :param rows: what is known of the ticket in every account.
+    :param ruling: why it is held back.
     """
     own = next((row for row in rows if row.account == options.account), None)
     elsewhere = decision.elsewhere
@@ -124,6 +127,7 @@ def answer(
         same_run=own is not None and own.dag_run == options.origin.dag_run,
         changed=decision.changed,
         elsewhere=elsewhere,
+        ruling=ruling,
     )
 
 

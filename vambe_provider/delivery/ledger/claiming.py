@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from vambe_provider.delivery.ledger import statements
-from vambe_provider.delivery.ledger.changes import answer, begun, is_held, taken
+from vambe_provider.delivery.ledger.changes import answer, begun, is_held, taken, withheld
+from vambe_provider.delivery.ledger.judging import VERDICTS, rulings
 from vambe_provider.delivery.ledger.tables import MAX_SENDER, attempts
 from vambe_provider.delivery.ledger.tickets import begin, change, close, read_attempts, read_known
-from vambe_provider.delivery.model import Attempt, Claim, Evidence, Reason, Sent, Verdict
+from vambe_provider.delivery.model import Attempt, Claim, Evidence, Reason, Sent, Verdict, Withheld
 from vambe_provider.delivery.rules import UNDECIDED, Decision, Known, decide
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from vambe_provider.delivery.ledger.tickets import Tickets
     from vambe_provider.delivery.model import Origin, Work
     from vambe_provider.delivery.options import DeliveryOptions
+    from vambe_provider.delivery.permission import Ruling
 
 PERSON_BUSY = 2.0
 """Seconds after which to ask again for a person to whom another ticket is on its way."""
@@ -54,6 +56,7 @@ class _Candidate:
     :param made: the attempts at it that are undecided or of this Dag run, each with its owner.
     :param ours: this very exchange has it already, by a commit whose answer was lost.
     :param attempt: the attempt that is given out with it.
+    :param ruling: why it must not be sent, although nothing else is against it.
     """
 
     work: Work
@@ -63,6 +66,7 @@ class _Candidate:
     ours: bool
     decision: Decision
     attempt: Attempt | None = None
+    ruling: Ruling | None = None
 
     def last(self) -> tuple[Attempt, str] | None:
         """Return the last attempt, when it is undecided or of this Dag run."""
@@ -130,6 +134,7 @@ class Claiming:
 
     def _take(self, candidates: Sequence[_Candidate]) -> None:
         sent = [one for one in candidates if one.decision.verdict == Verdict.SEND and not one.ours]
+        sent = self._allowed(sent)
         for one in sent:
             one.attempt = begun(
                 one.known, one.work, one.decision, self._options, started=self._begun, ended=self._ended
@@ -146,6 +151,22 @@ class Claiming:
                 )
                 self._tickets.become(one.work.key.digest, row)
                 one.rows = [row, *(other for other in one.rows if other is not one.known)]
+
+    def _allowed(self, candidates: Sequence[_Candidate]) -> list[_Candidate]:
+        """Return the tickets whose persons may be contacted; the others are recorded as held back."""
+        if not candidates:
+            return []
+        found = rulings(self._tx, self._dialect, [one.work for one in candidates], self._options)
+        for one in candidates:
+            one.ruling = found.get(one.work.key.digest)
+            if one.ruling is None:
+                continue
+            one.decision = Decision(VERDICTS[one.ruling.outcome], one.decision.generation)
+            due = None if one.ruling.due is None else self._tx.there(one.ruling.due.timestamp())
+            item = Withheld(one.work, one.ruling)
+            row = withheld(one.known, item, self._options, owner=self._terms.owner, due=due)
+            self._tickets.become(one.work.key.digest, row)
+        return [one for one in candidates if one.ruling is None]
 
     def _row(self, attempt: Attempt) -> statements.Row:
         options, origin = self._options, self._options.origin
@@ -205,6 +226,7 @@ class Claiming:
             attempt=one.attempt,
             expires=expires,
             epoch=self._terms.epoch,
+            ruling=one.ruling,
         )
 
 

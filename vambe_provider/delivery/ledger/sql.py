@@ -19,6 +19,8 @@ from vambe_provider.delivery.ledger.changes import answer, refused, seeded, with
 from vambe_provider.delivery.ledger.claiming import Terms, attempt_row
 from vambe_provider.delivery.ledger.database import Database
 from vambe_provider.delivery.ledger.exchange import exchange
+from vambe_provider.delivery.ledger.judging import judged
+from vambe_provider.delivery.ledger.suppressions import read_imported, read_suppressed
 from vambe_provider.delivery.ledger.tables import MAX_ACCOUNT
 from vambe_provider.delivery.ledger.tickets import Tickets, begin, read_attempts, read_known, state_of, to_attempt
 from vambe_provider.delivery.ledger.upgrade import ensure_tables
@@ -27,8 +29,11 @@ from vambe_provider.delivery.rules import Glimpse, decide, refuse
 from vambe_provider.exceptions import VambeConfigError, VambeLedgerError
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     import sqlalchemy as sa
 
+    from vambe_provider.contact_policy.suppression import Suppressed
     from vambe_provider.delivery.key import TicketKey
     from vambe_provider.delivery.ledger.database import Transaction
     from vambe_provider.delivery.model import Claim, Settlement, Unsendable, Withheld, Work
@@ -110,7 +115,7 @@ class SqlLedger:
                 mine = [one for one, _ in made.get(work.key.digest, ()) if one.dag_run == options.origin.dag_run]
                 decision = decide(rows, work, options, me=self._me, now=tx.now, mine=mine)
                 claims.append(answer(work, rows, decision, options))
-            return claims
+            return judged(tx, self._dialect, claims, options)
 
         return self._database.read(read) if works else []
 
@@ -194,6 +199,16 @@ class SqlLedger:
             return {digest: tx.here(created) for digest, account, created in rows if account == options.account}
 
         return self._database.read(read) if digests else {}
+
+    def suppressed(self, persons: Sequence[str]) -> Mapping[str, tuple[Suppressed, ...]]:
+        """Return what the ledger's own list of opt-outs holds about these persons; those who are not on it are left
+        out. A claim reads it again.
+        """
+        return self._database.read(lambda tx: read_suppressed(tx, self._dialect, persons)) if persons else {}
+
+    def list_imported(self) -> datetime | None:
+        """Return when a list of opt-outs was imported last, with its time zone; None when none was."""
+        return self._database.read(read_imported)
 
     def seed(self, keys: Sequence[TicketKey], options: DeliveryOptions) -> int:
         """Record tickets as open of which nothing is known in this account, send nothing, and return how many."""

@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 
-from vambe_provider.delivery.ledger.tables import attempts, ledger, metadata, unindexed
+from vambe_provider.delivery.ledger.tables import attempts, ledger, metadata, suppressions, unindexed
 from vambe_provider.delivery.rules import Glimpse, Known
 
 Row = dict[str, Any]
@@ -225,6 +225,15 @@ def _changeable(table: sa.Table) -> list[Any]:
     return [table.c.sent != "yes"] if table is attempts else []
 
 
+def suppressed(dialect: str, persons: Sequence[str]) -> Iterator[Statement]:
+    """Yield the queries for what the list of opt-outs holds about these persons: person, purpose, source, time."""
+    if dialect == "postgresql":
+        yield _SUPPRESSED_ARRAY, {"a_person": list(persons)}
+        return
+    for begin in range(0, len(persons), KEYS_AT_ONCE):
+        yield _SUPPRESSED, {"k_person": list(persons[begin : begin + KEYS_AT_ONCE])}
+
+
 BUSY = sa.select(attempts.c.in_flight).where(attempts.c.in_flight.in_(sa.bindparam("k_person", expanding=True)))
 """Which of these persons have a request on its way, or a look that keeps others away."""
 
@@ -332,3 +341,17 @@ def _array(table: sa.Table, name: str) -> Any:
     column = table.c[name].type
     kind = postgresql.ARRAY(sa.Text() if isinstance(column, sa.String) else column)
     return sa.cast(sa.bindparam(f"a_{name}", type_=kind), kind)  # an array of nulls alone has no type by itself
+
+
+_LISTED = sa.select(*(suppressions.c[name] for name in ("person", "purpose", "source", "added_at")))
+_SUPPRESSED = _LISTED.where(suppressions.c.person.in_(sa.bindparam("k_person", expanding=True)))
+
+
+def _suppressed_array() -> Any:
+    # One look into the key's index for each person, as for tickets.
+    own = _unnested(suppressions, ("person",))
+    each = _LISTED.where(suppressions.c.person == own.c.person).offset(0).lateral("each_person")
+    return sa.select(*each.c).select_from(own.join(each, sa.true()))
+
+
+_SUPPRESSED_ARRAY = _suppressed_array()

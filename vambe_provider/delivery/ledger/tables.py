@@ -16,8 +16,9 @@ from sqlalchemy.sql.expression import FunctionElement
 
 TABLE = "vambe_ticket_ledger"
 ATTEMPTS = "vambe_ticket_attempts"
+SUPPRESSIONS = "vambe_ticket_suppressions"
 SCHEMA = "vambe_ticket_schema"
-VERSION = 1
+VERSION = 2
 
 MAX_ACCOUNT, MAX_DAG_RUN, MAX_SENDER, MAX_ID, MAX_ERROR, MAX_NAME = 255, 501, 200, 100, 1000, 100
 """Characters that the columns hold."""
@@ -109,6 +110,23 @@ ledger = sa.Table(
     **_BINARY,
 )
 
+suppressions = sa.Table(
+    SUPPRESSIONS,
+    metadata,
+    sa.Column("person", _HASH, primary_key=True),
+    # One of the purposes of a policy, or ALL_PURPOSES.
+    sa.Column("purpose", sa.String(20), primary_key=True),
+    # A person has a row for every spelling under which a ticket may be addressed to them; one of the rows counts.
+    sa.Column("counts", sa.Boolean, nullable=False),
+    sa.Column("source", sa.String(20), nullable=False),
+    sa.Column("added_at", _TIME, nullable=False),
+    sa.Column("added_by", sa.Unicode(MAX_NAME)),
+    **_BINARY,
+)
+"""Who must not be contacted, and for which purpose. Nothing that forgets tickets touches it."""
+
+ALL_PURPOSES = "all"
+
 schema = sa.Table(
     SCHEMA,
     metadata,
@@ -116,6 +134,8 @@ schema = sa.Table(
     sa.Column("version", sa.Integer, nullable=False),
     # Tells whether the secret of the hashes of persons is still the one with which they were made.
     sa.Column("person_check", _HASH),
+    # When a list of people who must not be contacted was imported last.
+    sa.Column("imported_at", _TIME),
     **_BINARY,
 )
 """One row."""

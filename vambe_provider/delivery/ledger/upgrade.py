@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from vambe_provider.delivery.ledger.tables import TABLE, VERSION, metadata, schema
+from vambe_provider.delivery.ledger.tables import SCHEMA, TABLE, VERSION, metadata, schema, suppressions
 from vambe_provider.exceptions import VambeConfigError, VambeLedgerError
 
 if TYPE_CHECKING:
@@ -16,7 +16,15 @@ if TYPE_CHECKING:
 
 Step = Callable[[sa.engine.Connection], None]
 
-STEPS: Mapping[int, Step] = {}
+
+def _add_suppressions(connection: sa.engine.Connection) -> None:
+    suppressions.create(connection, checkfirst=True)
+    if "imported_at" not in {column["name"] for column in sa.inspect(connection).get_columns(SCHEMA)}:
+        kind = schema.c.imported_at.type.compile(connection.dialect)
+        connection.execute(sa.text(f"ALTER TABLE {SCHEMA} ADD COLUMN imported_at {kind}"))
+
+
+STEPS: Mapping[int, Step] = {1: _add_suppressions}
 """For each version the function that makes the next one of it. It may find its work half done, since some databases
 cannot take back what a failed upgrade has created; so it adds only what is missing.
 """
@@ -46,7 +54,9 @@ def upgrade(database: Database, *, steps: Mapping[int, Step] = STEPS, target: in
     :return: the version before and after.
     :raises VambeLedgerError: when there are no tables, or they are of the first edition or of a newer version.
     """
-    _ensure_present(database, create=False)
+    missing = database.retrying(lambda: _missing(database))
+    if TABLE in missing or SCHEMA in missing:
+        raise _not_there(database, missing[0])
     before, _ = _kept(database)
     if before > target:
         raise _newer(before, target)
@@ -68,13 +78,19 @@ def _ensure_present(database: Database, *, create: bool) -> bool:
     missing = database.retrying(lambda: _missing(database))
     if not missing:
         return False
+    if TABLE not in missing and SCHEMA not in missing:
+        _check_version(database, _kept(database)[0])  # what an older version has not got is the upgrade's to make
     if not create:
-        raise VambeLedgerError(
-            f"The table {missing[0]} does not exist",
-            fix=f"Run `{database.command('create')}` with a user who may create tables.",
-        )
+        raise _not_there(database, missing[0])
     database.retrying(lambda: _create(database))
     return True
+
+
+def _not_there(database: Database, table: str) -> VambeLedgerError:
+    return VambeLedgerError(
+        f"The table {table} does not exist",
+        fix=f"Run `{database.command('create')}` with a user who may create tables.",
+    )
 
 
 def _missing(database: Database) -> list[str]:
