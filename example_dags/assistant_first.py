@@ -14,11 +14,19 @@ from vambe_provider.operators.vambe import VambeOpenTicketOperator
 
 with DAG(
     dag_id="vambe_assistant_first",
+    dag_display_name="Vambe: lead: the assistant begins",
     description="One ticket for a lead, without a first message",
     schedule=None,
     params={
-        "lead_id": Param("LEAD-501", type="string"),
-        "phone": Param("+57 300 123 4567", type="string"),
+        "lead_id": Param(
+            "LEAD-501",
+            type="string",
+            title="Lead",
+            description="The lead's number; the same one gets no second ticket.",
+        ),
+        "phone": Param(
+            "+57 300 123 4567", type="string", title="Phone", description="The lead's number, with the country code."
+        ),
     },
     tags=["vambe"],
     doc_md=__doc__,

@@ -18,16 +18,35 @@ from vambe_provider.operators.vambe import VambeOpenTicketOperator
 
 with DAG(
     dag_id="vambe_contact_form",
+    dag_display_name="Vambe: contact form: a greeting",
     description="One ticket for each submission of the contact form",
     schedule=None,
     params={
-        "submission_id": Param("FORM-1001", type="string"),
-        "submitted_at": Param("2026-11-20T14:05:00Z", type="string"),
-        "phone": Param("+56 9 6123 4567", type="string"),
-        "name": Param("María Rodríguez", type="string"),
-        "email": Param("maria.rodriguez@example.com", type=["string", "null"]),
-        "subject": Param("Factura", type="string"),
-        "message": Param("¿Me pueden enviar la factura de mi última compra?", type="string"),
+        "submission_id": Param(
+            "FORM-1001", type="string", title="Submission", description="The form's number; a second one greets nobody."
+        ),
+        "submitted_at": Param(
+            "2026-11-20T14:05:00Z", type="string", title="Sent at", description="When the form was sent, as ISO time."
+        ),
+        "phone": Param(
+            "+56 9 6123 4567", type="string", title="Phone", description="The visitor's number, with the country code."
+        ),
+        "name": Param(
+            "María Rodríguez", type="string", title="Name", description="How the greeting calls the visitor."
+        ),
+        "email": Param(
+            "maria.rodriguez@example.com",
+            type=["string", "null"],
+            title="E-mail",
+            description="Stored with the contact; may be empty.",
+        ),
+        "subject": Param("Factura", type="string", title="Subject", description="What the agent reads first."),
+        "message": Param(
+            "¿Me pueden enviar la factura de mi última compra?",
+            type="string",
+            title="Message",
+            description="What the visitor wrote; it is shown to the agent and is not sent back.",
+        ),
     },
     tags=["vambe"],
     doc_md=__doc__,

@@ -19,6 +19,7 @@ FORGET = {"rejected": timedelta(days=90), "failed": timedelta(days=90)}
 
 with DAG(
     dag_id="vambe_ledger_maintenance",
+    dag_display_name="Vambe: ledger: count, forget, tell",
     description="Counts the tickets of a ledger, forgets old ones, and tells about unknown ones",
     schedule="0 7 * * *",
     start_date=datetime(2026, 1, 1, tzinfo=UTC),

@@ -19,6 +19,7 @@ ON_DUTY = "+56961234567"
 
 with DAG(
     dag_id="vambe_nightly_alert",
+    dag_display_name="Vambe: nightly load: tell who is on duty",
     description="A ticket for the person on duty when the load fails, closed when it recovers",
     schedule="0 5 * * *",
     start_date=datetime(2026, 1, 1, tzinfo=UTC),

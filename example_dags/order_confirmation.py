@@ -2,8 +2,9 @@
 
 For whom: a shop whose loader updates the asset ``warehouse://shop/orders`` after it has written new orders.
 
-What to change: the query, the stage and the text. The task ``newest_order`` builds the whole request, in the words of
-the API; the operator checks it before anything is sent. For all new orders at once, see ``late_orders.py``.
+What to change: the query (this one runs on PostgreSQL and on SQLite), the stage and the text. The task
+``newest_order`` builds the whole request, in the words of the API; the operator checks it before anything is sent.
+For all new orders at once, see ``late_orders.py``.
 """
 
 from __future__ import annotations
@@ -19,23 +20,29 @@ QUERY = """
     SELECT o.order_id, o.total, o.items, o.payment_method, o.shop_order_id, o.tracking_number,
            c.name, c.phone, c.email, c.created_on, c.lifetime_value
     FROM orders o JOIN contacts c ON c.customer_id = o.customer_id
-    WHERE o.status = 'confirmed' AND (o.order_id = :order_id OR :order_id IS NULL)
+    WHERE o.status = 'confirmed' AND o.order_id = COALESCE({order_id}, o.order_id)
     ORDER BY o.order_id DESC LIMIT 1
 """
 
 with DAG(
     dag_id="vambe_order_confirmation",
+    dag_display_name="Vambe: order: confirm it",
     description="One ticket for the newest confirmed order",
     schedule=[Asset("warehouse://shop/orders")],
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
-    params={"order_id": Param(None, type=["string", "null"], description="an order; empty for the newest")},
+    params={
+        "order_id": Param(
+            None, type=["string", "null"], title="Order", description="The order to confirm; empty for the newest one."
+        )
+    },
     tags=["vambe"],
     doc_md=__doc__,
 ):
 
     @task
     def newest_order(params: dict[str, Any]) -> dict[str, Any]:
-        row = BaseHook.get_hook("warehouse").get_first(QUERY, parameters={"order_id": params["order_id"]})
+        hook = BaseHook.get_hook("warehouse")
+        row = hook.get_first(QUERY.format(order_id=hook.placeholder), parameters=(params["order_id"],))
         order_id, total, items, payment_method, shop_order_id, tracking, name, phone, email, since, value = row
         return {
             "to_phone_number": phone,

@@ -3,9 +3,9 @@
 For whom: teams whose next step depends on the customer. The analysts find the outcome in the table
 ``order_outcomes``.
 
-What to change: how long to wait (``PATIENCE``; hours or days in real life) and how often to look. The waiting task is
-deferred: it takes no worker slot, and all waits of a connection share their requests. A customer who does not answer
-is an outcome too, not a failure.
+What to change: the query (this one runs on PostgreSQL and on SQLite), how long to wait (``PATIENCE``; hours or days
+in real life) and how often to look. The waiting task is deferred: it takes no worker slot, and all waits of a
+connection share their requests. A customer who does not answer is an outcome too, not a failure.
 """
 
 from __future__ import annotations
@@ -19,33 +19,46 @@ from vambe_provider.operators.vambe import VambeOpenTicketOperator
 from vambe_provider.sensors.vambe import VambeTicketSensor
 
 PATIENCE = timedelta(minutes=1)
+COLUMNS = ["order_id", "ai_contact_id", "outcome", "noted_at"]
 QUERY = """
     SELECT o.order_id, c.name, c.phone
     FROM orders o JOIN contacts c ON c.customer_id = o.customer_id
-    WHERE o.status = 'shipped' AND o.promised_on < date('now') AND (o.order_id = :order_id OR :order_id IS NULL)
+    WHERE o.status = 'shipped' AND o.promised_on < CURRENT_DATE
+      AND o.order_id = COALESCE({order_id}, o.order_id)
     ORDER BY o.promised_on, o.order_id LIMIT 1
 """
 
 with DAG(
     dag_id="vambe_order_follow_up",
+    dag_display_name="Vambe: late order: ask, wait, write back",
     description="Ticket, wait for the customer, outcome back to the warehouse",
     schedule=None,
-    params={"order_id": Param(None, type=["string", "null"], description="an order; empty for the one that is latest")},
+    params={
+        "order_id": Param(
+            None,
+            type=["string", "null"],
+            title="Order",
+            description="The order to ask about; empty for the latest one.",
+        )
+    },
     tags=["vambe"],
     doc_md=__doc__,
 ):
 
     @task
     def late_order(params: dict[str, Any]) -> dict[str, Any]:
-        parameters = {"order_id": params["order_id"]}
-        order_id, name, phone = BaseHook.get_hook("warehouse").get_first(QUERY, parameters=parameters)
+        hook = BaseHook.get_hook("warehouse")
+        query = QUERY.format(order_id=hook.placeholder)
+        order_id, name, phone = hook.get_first(query, parameters=(params["order_id"],))
         return {"order_id": order_id, "name": name, "phone": phone}
 
     @task(trigger_rule="none_failed")
     def write_outcome(order: dict[str, Any], ticket: dict[str, Any], answer: list[dict[str, Any]] | None) -> None:
         outcome = "replied" if answer else "no answer"
         row = (order["order_id"], ticket["ai_contact_id"], outcome, datetime.now(UTC).isoformat(" "))
-        BaseHook.get_hook("warehouse").run("INSERT OR REPLACE INTO order_outcomes VALUES (?, ?, ?, ?)", parameters=row)
+        BaseHook.get_hook("warehouse").insert_rows(
+            "order_outcomes", [row], target_fields=COLUMNS, replace=True, replace_index="order_id"
+        )
 
     order = late_order()
     ask = VambeOpenTicketOperator(

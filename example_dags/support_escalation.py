@@ -2,14 +2,14 @@
 
 For whom: teams that find in their data who needs help, and want an agent to see it at once.
 
-What to change: the query, the stage and the text. The number of cases is not known beforehand, so the tickets are
-mapped: one task, one ticket and one log for each case. That fits a handful of cases; for hundreds of rows, see
-``late_orders.py``.
+What to change: the query (this one runs on PostgreSQL and on SQLite), the stage and the text. The number of cases is
+not known beforehand, so the tickets are mapped: one task, one ticket and one log for each case. That fits a handful
+of cases; for hundreds of rows, see ``late_orders.py``.
 """
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow.providers.common.compat.sdk import DAG, BaseHook, task
@@ -21,12 +21,13 @@ QUERY = """
     FROM payments p
     JOIN orders o ON o.order_id = p.order_id
     JOIN contacts c ON c.customer_id = o.customer_id
-    WHERE p.status = 'failed' AND p.tried_at >= datetime('now', '-3 days')
-    GROUP BY p.order_id HAVING COUNT(*) >= 3
+    WHERE p.status = 'failed' AND p.tried_at >= {since}
+    GROUP BY p.order_id, c.name, c.phone, c.email HAVING COUNT(*) >= 3
 """
 
 with DAG(
     dag_id="vambe_support_escalation",
+    dag_display_name="Vambe: stuck payment: a person",
     description="One urgent ticket for each payment that failed three times",
     schedule="15 * * * *",
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
@@ -37,6 +38,8 @@ with DAG(
 
     @task
     def stuck_payments() -> list[dict[str, Any]]:
+        hook = BaseHook.get_hook("warehouse")
+        since = (datetime.now(UTC) - timedelta(days=3)).strftime("%Y-%m-%d %H:%M:%S")
         return [
             {
                 "ticket_key": f"payment-escalation/{order_id}",
@@ -54,7 +57,9 @@ with DAG(
                     "message": f"Hola {name}, hemos escalado tu caso. Un agente te contactará pronto.",
                 },
             }
-            for order_id, reason, name, phone, email in BaseHook.get_hook("warehouse").get_records(QUERY)
+            for order_id, reason, name, phone, email in hook.get_records(
+                QUERY.format(since=hook.placeholder), parameters=(since,)
+            )
         ]
 
     VambeOpenTicketOperator.partial(

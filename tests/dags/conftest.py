@@ -8,16 +8,19 @@ import sqlite3
 import sys
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import sqlalchemy as sa
+
+from tests.support.databases import connect_to, connected
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from warehouse import Planted, build  # noqa: E402
+from warehouse import SCHEMA, Planted, build  # noqa: E402
 
 if TYPE_CHECKING:
     from tests.airflow_db import DagResult
@@ -44,12 +47,14 @@ class Shop:
 
     :param warehouse: the SQLite file.
     :param planted: what the query for late orders has to find in it.
+    :param postgres: the URL of the warehouse, when it is in PostgreSQL.
     """
 
     sandbox: Sandbox
     warehouse: Path
     planted: Planted
     run_dag: Callable[..., DagResult]
+    postgres: str = ""
 
     def load(self, file: str) -> Any:
         """Return the Dag of an example file."""
@@ -74,6 +79,9 @@ class Shop:
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         """Return rows of the warehouse."""
+        if self.postgres:
+            with connected(self.postgres) as database:
+                return [tuple(row) for row in database.exec_driver_sql(sql)]
         with closing(sqlite3.connect(self.warehouse)) as connection:
             return connection.execute(sql).fetchall()
 
@@ -112,3 +120,18 @@ def shop(
     monkeypatch.setenv("AIRFLOW_CONN_VAMBE_DEFAULT", json.dumps(vambe))
     monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps({"conn_type": "sqlite", "host": str(warehouse)}))
     return Shop(vambe_sandbox, warehouse, built_warehouse[1], run_dag_test)
+
+
+@pytest.fixture
+def postgres_shop(shop: Shop, postgres_url: str) -> Shop:
+    """Return the same shop with its warehouse, and so its ledger, in PostgreSQL."""
+    schema = SCHEMA.replace("PRAGMA journal_mode = WAL;", "").replace("%", "%%")
+    with closing(sqlite3.connect(shop.warehouse)) as source, connected(postgres_url) as target:
+        source.row_factory = sqlite3.Row
+        target.exec_driver_sql(schema)
+        for name in ("countries", "customers", "orders", "payments"):
+            rows = [dict(row) for row in source.execute(f"SELECT * FROM {name}")]
+            columns: list[sa.ColumnClause[Any]] = [sa.column(column) for column in rows[0]]
+            target.execute(sa.table(name, *columns).insert(), rows)
+    connect_to("warehouse", postgres_url)
+    return replace(shop, postgres=postgres_url)

@@ -35,6 +35,37 @@ def test_the_examples_parse_and_tell_their_reader_what_they_are() -> None:
         assert "What to change:" in dag.doc_md
 
 
+def test_every_example_has_a_name_for_people_and_says_what_its_parameters_are() -> None:
+    for dag in parse(EXAMPLES).values():
+        assert dag.dag_display_name.startswith("Vambe: ")
+        for name in dag.params:
+            param = dag.params.get_param(name)
+            assert param.schema["title"], (dag.dag_id, name)
+            assert param.description.endswith("."), (dag.dag_id, name)
+
+
+@pytest.mark.parametrize(
+    ("file", "tickets"),
+    [
+        ("late_orders.py", None),
+        ("order_confirmation.py", 1),
+        ("order_follow_up.py", 1),
+        ("payment_reminder.py", 40),
+        ("support_escalation.py", 4),
+    ],
+)
+def test_the_queries_find_the_same_in_postgresql(postgres_shop: Shop, file: str, tickets: int | None) -> None:
+    dag = postgres_shop.load(file)
+    if file == "order_follow_up.py":
+        with_little_patience(dag)
+
+    assert postgres_shop.run_dag(dag).state == "success"
+    expected = tickets or postgres_shop.planted.sendable
+    assert len(postgres_shop.sandbox.tickets()) == postgres_shop.ledger()["opened"] == expected
+    if file == "order_follow_up.py":
+        assert postgres_shop.query("SELECT outcome FROM order_outcomes") == [("no answer",)]
+
+
 def test_a_form_is_greeted(shop: Shop) -> None:
     result = shop.run_twice(
         "contact_form.py", submission_id="FORM-7", phone="56 9 8765 4321", name="Ana María", email=None
