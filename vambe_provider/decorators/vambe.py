@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 from vambe_provider.compat import (
     AirflowSkipException,
@@ -15,7 +15,10 @@ from vambe_provider.compat import (
 from vambe_provider.operators.vambe import VambeOpenTicketOperator
 
 if TYPE_CHECKING:
-    from vambe_provider.compat import Context, TaskDecorator
+    from vambe_provider.compat import Context, Task, TaskDecorator
+
+Arguments = ParamSpec("Arguments")
+Request = TypeVar("Request", bound=Mapping[str, Any] | None)
 
 
 class _VambeOpenTicketDecoratedOperator(DecoratedOperator, VambeOpenTicketOperator):
@@ -51,10 +54,21 @@ class _VambeOpenTicketDecoratedOperator(DecoratedOperator, VambeOpenTicketOperat
         return VambeOpenTicketOperator.execute(self, context)
 
 
+@overload
+def vambe_open_ticket_task(python_callable: Callable[Arguments, Request]) -> Task[Arguments, Request]: ...
+
+
+@overload
+def vambe_open_ticket_task(python_callable: None = None, **kwargs: Any) -> TaskDecorator: ...
+
+
 def vambe_open_ticket_task(
     python_callable: Callable[..., Mapping[str, Any] | None] | None = None, **kwargs: Any
-) -> TaskDecorator:
+) -> Any:
     """Turn a function into a task that opens the ticket that the function returns.
+
+    It is what ``@task.vambe_open_ticket`` calls. Imported and used by itself, it has types: an editor and mypy then see
+    the parameters of the function.
 
     The function returns the fields of the request as a dict, with ``stage`` as a name or an id, or None to skip the
     task. A task retry calls it again; the ticket is opened once, as ``VambeOpenTicketOperator`` has it.

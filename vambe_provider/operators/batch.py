@@ -23,6 +23,7 @@ from vambe_provider.operators.arguments import (
     stated,
     whole_number,
 )
+from vambe_provider.operators.asset_events import tell_outlets
 from vambe_provider.operators.errors import permanent_errors_fail
 from vambe_provider.operators.ledgers import sql_ledger
 from vambe_provider.operators.metrics import count_outcomes
@@ -30,6 +31,8 @@ from vambe_provider.operators.policies import check_when_parsed, permission_for,
 from vambe_provider.operators.stages import Stages, check_sender
 
 if TYPE_CHECKING:
+    from airflow.providers.openlineage.extractors import OperatorLineage
+
     from vambe_provider.api import ConnectionSettings
     from vambe_provider.api.rate import Rate
     from vambe_provider.compat import Context
@@ -146,6 +149,7 @@ class VambeTicketsOperator(BaseOperator):
         self.channel = channel
         self._stop: threading.Event | None = None
         self._earlier: dict[str, Any] | None = None
+        self._delivered: dict[str, Any] | None = None
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Open the tickets and return the report."""
@@ -174,6 +178,8 @@ class VambeTicketsOperator(BaseOperator):
             # Whoever sleeps until a window opens has not tried in vain.
             idle = 0 if report.advanced(self._earlier) else idle + (not report.waits_for_policy)
             report.merge(self._earlier)
+            self._delivered = {"account": hook.settings.account, "sender": self._sender(hook.settings)}
+            self._delivered["counts"] = report.to_json()["counts"]
             if idle >= MAX_IDLE and report.resume_in is not None and not report.waits_for_policy:
                 report.stopped, report.resume_in = f"nothing could be sent {MAX_IDLE} times in a row", None
             if report.resume_in is None:
@@ -190,6 +196,25 @@ class VambeTicketsOperator(BaseOperator):
             method_name="resume",
             kwargs={"earlier": report.to_json(), "idle": idle},
         )
+
+    def _sender(self, settings: ConnectionSettings) -> str:
+        channel = given_text(self.channel) or settings.channel
+        return f"{channel}/{given_text(self.phone_id) or settings.phone_id or 'default'}"
+
+    def query(self) -> tuple[str, str] | None:
+        """Return the connection and the text of the query that gave the rows, or None when none did."""
+        return None
+
+    def get_openlineage_facets_on_complete(self, task_instance: object) -> OperatorLineage[Any, Any] | None:
+        """Tell OpenLineage what was read and what became of it; its provider calls this, also after a failure.
+
+        :param task_instance: of no interest.
+        """
+        if self._delivered is None:
+            return None
+        from vambe_provider.lineage import lineage_of
+
+        return lineage_of(**self._delivered, query=self.query())
 
     def on_kill(self) -> None:
         """Begin no further ticket; what is on its way is finished and recorded."""
@@ -342,6 +367,7 @@ class VambeTicketsOperator(BaseOperator):
     def _conclude(self, report: Report, context: Context) -> dict[str, Any]:
         result = report.to_json()
         count_outcomes(result["counts"])
+        tell_outlets(context, self.outlets, result["counts"])
         for error in report.errors:
             self.log.warning("%s %s: %s", error["outcome"], error["key"] or "(no key)", error["reason"])
         failure = report.verdict(self.max_rejected)

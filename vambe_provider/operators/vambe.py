@@ -22,6 +22,7 @@ from vambe_provider.operators.arguments import (
     persons,
     stated,
 )
+from vambe_provider.operators.asset_events import tell_outlets
 from vambe_provider.operators.batch import VambeTicketsOperator
 from vambe_provider.operators.errors import permanent_errors_fail
 from vambe_provider.operators.ledgers import ledger_for
@@ -209,6 +210,7 @@ class VambeOpenTicketOperator(BaseOperator):
                     **sender,
                 )
         count_outcomes({result.outcome.value: 1})
+        tell_outlets(context, self.outlets, {result.outcome.value: 1})
         if result.error is not None:
             raise result.error
         self._log_outcome(result)

@@ -81,6 +81,10 @@ class SqlToVambeTicketsOperator(VambeTicketsOperator):
             self._check_keys(source)
         yield source
 
+    def query(self) -> tuple[str, str]:
+        """Return the connection and the text of the query."""
+        return self.sql_conn_id, self.sql
+
     def ledger_connection(self) -> str:
         """Return the connection of the ledger: that of the query unless another one is named."""
         return self.stated("ledger_conn_id", "the ledger would move to another database") or self.sql_conn_id
