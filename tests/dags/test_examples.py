@@ -5,11 +5,14 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from tests.dags.conftest import EXAMPLES, Shop, parse
+from tests.airflow_db import AIRFLOW
+from tests.dags.conftest import Shop, parse
+from vambe_provider.cli.examples import runnable
 
 pytestmark = pytest.mark.dags
 
@@ -20,6 +23,11 @@ def without_key(metadata: dict[str, str]) -> dict[str, str]:
     return {name: value for name, value in metadata.items() if name != "airflow_ticket_key"}
 
 
+def examples_parsed() -> dict[str, Any]:
+    """Return the Dags of the files that this Airflow can run."""
+    return {name: dag for path in runnable() for name, dag in parse(path).items()}
+
+
 def with_little_patience(dag: Any) -> Any:
     """Let the follow-up give up after a second."""
     dag.get_task("reply").timeout = dag.get_task("reply").poke_interval = 1
@@ -28,15 +36,15 @@ def with_little_patience(dag: Any) -> Any:
 
 def test_the_examples_parse_and_tell_their_reader_what_they_are() -> None:
     """No connection exists here, so this also holds that parsing needs none."""
-    dags = parse(EXAMPLES)
-    assert set(dags) == {f"vambe_{path.stem}" for path in EXAMPLES.glob("*.py")}
+    dags = examples_parsed()
+    assert set(dags) == {f"vambe_{path.stem}" for path in runnable()}
     for dag in dags.values():
         assert "For whom:" in dag.doc_md
         assert "What to change:" in dag.doc_md
 
 
 def test_every_example_has_a_name_for_people_and_says_what_its_parameters_are() -> None:
-    for dag in parse(EXAMPLES).values():
+    for dag in examples_parsed().values():
         assert dag.dag_display_name.startswith("Vambe: ")
         for name in dag.params:
             param = dag.params.get_param(name)
@@ -252,3 +260,26 @@ def test_an_answer_from_before_the_question_does_not_count(shop: Shop) -> None:
     result = shop.run_dag(with_little_patience(shop.load("order_follow_up.py")), run_conf={"order_id": "ORD-100016"})
     assert result.xcom("ask")["ai_contact_id"] == contact
     assert result.tasks["reply"] == "skipped"
+
+
+@pytest.mark.skipif(AIRFLOW < (3, 0), reason="no asset is watched before Airflow 3")
+def test_a_recovered_order_is_written_back(shop: Shop) -> None:
+    for order in ("ORD-100016", "ORD-100017"):
+        shop.run_dag(with_little_patience(shop.load("order_follow_up.py")), run_conf={"order_id": order})
+    [first, second] = [
+        contact for (contact,) in shop.query("SELECT ai_contact_id FROM order_outcomes ORDER BY order_id")
+    ]
+    written = "SELECT outcome FROM order_outcomes ORDER BY order_id"
+    assert shop.query(written) == [("no answer",), ("no answer",)]
+
+    result = shop.run("order_recovered.py", ai_contact_id=first)
+    assert result.xcom("write_outcome") == [first]
+    assert shop.query(written) == [("recovered",), ("no answer",)]
+
+    # What the events of a watcher make of it: one comes twice when somebody writes to the ticket again.
+    note = shop.load("order_recovered.py").get_task("write_outcome").python_callable
+    event = SimpleNamespace(extra={"payload": {"ai_contact_id": second}})
+    written_back = note(params={}, triggering_asset_events={note.__globals__["RECOVERED"]: [event, event]})
+    assert written_back == [second]
+    assert shop.query(written) == [("recovered",), ("recovered",)]
+    assert len(shop.sandbox.requests("open_ticket")) == 2

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.airflow_db import AIRFLOW
+
 if TYPE_CHECKING:
     from tests.unit.cli.conftest import Command
 
@@ -15,7 +17,8 @@ def test_the_examples_are_written_into_a_new_folder(command: Command, tmp_path: 
     answer = command("examples", str(tmp_path / "dags" / "vambe"))
     assert answer.code == 0
     written = {path.name: path.read_bytes() for path in (tmp_path / "dags" / "vambe").iterdir()}
-    assert written == {path.name: path.read_bytes() for path in EXAMPLES.glob("*.py")}
+    newer = set() if AIRFLOW >= (3, 0) else {"order_recovered.py"}
+    assert written == {path.name: path.read_bytes() for path in EXAMPLES.glob("*.py") if path.name not in newer}
     assert f"{len(written)} example Dags written to" in answer.out
 
 
