@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tests.benchmarks import imports, results  # noqa: E402 - found only now
+from tests.benchmarks import imports, policy, results  # noqa: E402 - found only now
 from tests.benchmarks.measure import LEDGERS, UnmeasuredError, delivery, known, server, usable_ledgers  # noqa: E402
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ PLOT = ROOT / "docs" / "performance.svg"
 LATENCIES = (0, 50, 300)
 WORKERS = (8, 64, 256)
 MAIN_CELL = (50, 64)
-PARTS = ("imports", "speed", "memory", "airflow", "waits")
+PARTS = ("imports", "policy", "speed", "memory", "airflow", "waits")
 SECONDS = 4.0
 """How long a measurement takes when nothing but the latency counts."""
 FASTEST = 1500.0
@@ -136,6 +136,8 @@ def measure(chosen: argparse.Namespace, found: dict[str, Any]) -> None:
     posted = [1_000, 10_000, 100_000, *([1_000_000] if chosen.million else [])]
     if "imports" in chosen.only:
         found["imports"] = imports.measure(10)
+    if "policy" in chosen.only:
+        found["policy"] = policy.measure(20_000)
     if "speed" in chosen.only:
         found["speed"] = speed(ledgers, cells=cells, rounds=chosen.rounds, main_rounds=chosen.rounds + 4)
     if "memory" in chosen.only:
@@ -155,6 +157,7 @@ def measure_quickly(found: dict[str, Any]) -> None:
     main = "postgresql" if "postgresql" in ledgers else LEDGERS[0]
     some = tuple(dict.fromkeys((LEDGERS[0], main)))
     found["imports"] = imports.measure(3)
+    found["policy"] = policy.measure(5_000)
     found["speed"] = speed(some, cells=[MAIN_CELL, (0, 64)], rounds=1, main_rounds=2)
     found["memory"] = memory(main, posted=[1_000, 10_000], known_rows=[])
 

@@ -6,7 +6,7 @@ closed, or a person may have opted out.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -150,19 +150,21 @@ class Permission:
         :param facts: what the lists and the ledger say; ``suppressed=()`` claims that every list was asked, and None
             that one could not be read. What the row itself says is added.
         """
-        suppressed: Sequence[Suppressed] | None = facts.suppressed
         if subject.listed:
-            suppressed = (*subject.listed, *(suppressed or ()))
-        asked = replace(facts, suppressed=suppressed, expires_at=subject.expires_at)
-        return decide(subject.person, None, now, asked, self.policy, guard=self.guard, override=self.override)
+            facts = replace(facts, suppressed=(*subject.listed, *(facts.suppressed or ())))
+        if subject.expires_at is not None:
+            facts = replace(facts, expires_at=subject.expires_at)
+        return decide(subject.person, None, now, facts, self.policy, guard=self.guard, override=self.override)
 
     def known(self, number: str, now: datetime) -> Facts:
         """Return what is known of a person without the ledger: what the query of opt-outs says.
 
         Its own list and what it counts are asked within the claim, and count as empty until then.
         """
-        listed = () if self.opt_outs is None else self.opt_outs.entries(number)
-        return replace(self._stranger, suppressed=listed, list_imported=now)
+        facts = self._stranger
+        if self.opt_outs is not None and (listed := self.opt_outs.entries(number)) != ():
+            facts = replace(facts, suppressed=listed)
+        return facts if self.policy.opt_outs.list_age is None else replace(facts, list_imported=now)
 
     def ruling(self, decision: Decision) -> Ruling | None:
         """Return what becomes of a ticket that may not be sent now; None for one that may."""
