@@ -173,6 +173,17 @@ def test_failed_payments_are_followed_up_with_the_template(shop: Shop) -> None:
         assert body["contact_name"] in names
 
 
+def test_late_orders_of_three_countries_at_any_hour_with_a_reason(shop: Shop) -> None:
+    """Without the reason, it depends on the hour of this test who is messaged; the end-to-end test sees to that."""
+    report = shop.run_twice("by_country.py", window_override="the test runs at any hour").xcom("open_tickets")
+
+    assert report["counts"]["postponed"] == 0
+    assert report["counts"]["opened"] == len(shop.bodies()) > 0
+    assert {body["to_phone_number"][:3] for body in shop.bodies()} == {"+56", "+52", "+57"}
+    reasons = shop.query("SELECT DISTINCT error FROM vambe_ticket_attempts WHERE error_kind = 'window_overridden'")
+    assert set(reasons) <= {("the test runs at any hour",)}
+
+
 def test_a_night_of_late_orders(shop: Shop) -> None:
     report = shop.run_twice("late_orders.py").xcom("open_tickets")
 

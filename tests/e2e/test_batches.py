@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 import psutil
 import pytest
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 ROWS = 500
+COUNTRIES = {"MX": "America/Mexico_City", "CO": "America/Bogota"}
 LATENCY_MS = 200
 """Long enough that posts are on their way at every moment of a run, which takes some ten seconds."""
 
@@ -134,6 +138,61 @@ def test_a_mapped_list_that_changes_and_is_cleared_messages_each_person_once(
     assert airflow.state_in_the_end(again) == "success"
     clear(again)
     assert mapped() == {"Mapped 1": 2, "Mapped 2": 2, "Mapped 3": 2}
+
+
+def test_a_batch_that_starts_at_night_sends_what_is_open_sleeps_and_sends_the_rest(
+    airflow: RealAirflow, warehouse: sa.engine.Engine
+) -> None:
+    """It is day in Chile; in Mexico and Colombia the day begins in a minute or two."""
+    chile, mexico, colombia = "+5697{}", "+5255{}", "+57300{}"
+    people = [
+        *((9000 + n, chile.format(1000000 + n)) for n in range(5)),
+        *((9100 + n, mexico.format(12340000 + n)) for n in range(4)),
+        *((9200 + n, colombia.format(1234000 + n)) for n in range(3)),
+    ]
+    stopped = 9201
+    with warehouse.begin() as connection:
+        connection.execute(sa.text("CREATE TABLE travellers (order_id INTEGER, name TEXT, phone TEXT)"))
+        connection.execute(sa.text("CREATE TABLE stop (phone TEXT)"))
+        connection.execute(
+            sa.text("INSERT INTO travellers VALUES (:order_id, 'Ana', :phone)"),
+            [{"order_id": order, "phone": phone} for order, phone in people],
+        )
+    opens = datetime.now(UTC).replace(second=0, microsecond=0) + timedelta(minutes=2)
+    policy = {
+        "windows": [
+            {"days": "daily", "start": "00:00", "end": "24:00", "holidays": True, "countries": "CL"},
+            *(_opening(opens, country, zone) for country, zone in COUNTRIES.items()),
+        ],
+        "suppression": {"sql": "SELECT phone FROM stop", "max_age": "10s"},
+    }
+    run = airflow.start("three_countries", policy=json.dumps(policy))
+    airflow.wait_for(lambda: [task["state"] for task in airflow.tasks(run)] == ["deferred"])
+    by_night = {order for order, _ in people if order in airflow.orders()}
+    assert datetime.now(UTC) < opens, "the test was too slow to see the night"
+    assert by_night == set(range(9000, 9005))
+    states = "SELECT state, COUNT(*) FROM vambe_ticket_ledger WHERE namespace = 'three-countries' GROUP BY state"
+    assert sorted(rows_of(warehouse, states)) == [("opened", 5), ("postponed", 7)]
+    due = "SELECT DISTINCT due_at FROM vambe_ticket_ledger WHERE state = 'postponed'"
+    [(moment,)] = rows_of(warehouse, due)
+    assert abs(datetime.fromisoformat(moment).replace(tzinfo=UTC) - opens) < timedelta(seconds=5)
+    with warehouse.begin() as connection:  # somebody writes STOP while the batch sleeps
+        connection.execute(sa.text("INSERT INTO stop VALUES (:phone)"), {"phone": dict(people)[stopped][1:]})
+
+    assert airflow.state_in_the_end(run) == "success"
+    sent = airflow.orders()
+    assert {order: sent[order] for order, _ in people} == {order: int(order != stopped) for order, _ in people}
+    report = airflow.report(run)
+    counts = {name: count for name, count in report["counts"].items() if count}
+    assert counts == {"opened": 11, "suppressed": 1}
+    assert (report["rows"], report["policy"], report["next_due"]) == (12, {"opted_out": 1}, None)
+
+
+def _opening(moment: datetime, country: str, zone: str) -> dict[str, Any]:
+    """Return a window of twelve hours that opens at a moment, in a country's own time."""
+    start, end = (at.astimezone(ZoneInfo(zone)) for at in (moment, moment + timedelta(hours=12)))
+    window = {"days": "daily", "start": f"{start:%H:%M}", "end": f"{end:%H:%M}", "holidays": True}
+    return {**window, "countries": country}
 
 
 def test_a_slow_task_leaves_its_worker_slot(airflow: RealAirflow) -> None:
