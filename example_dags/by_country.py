@@ -2,9 +2,9 @@
 
 For whom: a warehouse that is ready at 2 a.m., and customers who are asleep then.
 
-What to change: the query, the hours, and for how long a row is worth sending. ``windows="preset"`` would take hours
-that we know of each country and purpose; ``python -m vambe_provider policy explain`` says what a policy decides for a
-number at a moment.
+What to change: the query (this one runs on PostgreSQL and on SQLite), the hours, and for how long a row is worth
+sending. ``windows="preset"`` would take hours that we know of each country and purpose; ``python -m vambe_provider
+policy explain`` says what a policy decides for a number at a moment.
 
 What is promised: where it is day, the ticket is sent; the other rows are postponed, and the task sleeps without a
 worker slot until the first of them may be sent. A row that is not sent within three days is left out. A person who
@@ -35,11 +35,20 @@ POLICY = ContactPolicy(
 
 with DAG(
     dag_id="vambe_by_country",
+    dag_display_name="Vambe: late orders: each country in its own hours",
     description="Late orders of three countries, each in the hours of its own country",
     schedule="0 5 * * *",  # UTC: 23:00 in Mexico City, midnight in Bogotá, 1:00 or 2:00 in Santiago
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
-    params={"window_override": Param("", type="string", maxLength=200, description="why people are messaged at night")},
+    params={
+        "window_override": Param(
+            "",
+            type="string",
+            maxLength=200,
+            title="Override",
+            description="Why people are messaged although it is night where they are; empty for no override.",
+        )
+    },
     tags=["vambe"],
     doc_md=__doc__,
 ):
@@ -49,8 +58,8 @@ with DAG(
         sql=f"""
             SELECT DISTINCT o.order_id, c.name, c.phone
             FROM orders o JOIN contacts c ON c.customer_id = o.customer_id
-            WHERE o.status = 'shipped' AND o.promised_on < date('now') AND c.country IN {COUNTRIES}
-            ORDER BY o.promised_on, o.order_id
+            WHERE o.status = 'shipped' AND o.promised_on < CURRENT_DATE AND c.country IN {COUNTRIES}
+            ORDER BY o.order_id
         """,  # noqa: S608 - the countries stand above
         key_columns=["order_id"],
         namespace="late-orders-by-country",

@@ -173,8 +173,12 @@ def test_failed_payments_are_followed_up_with_the_template(shop: Shop) -> None:
         assert body["contact_name"] in names
 
 
-def test_late_orders_of_three_countries_at_any_hour_with_a_reason(shop: Shop) -> None:
+@pytest.mark.parametrize("database", ["shop", "postgres_shop"])
+def test_late_orders_of_three_countries_at_any_hour_with_a_reason(
+    database: str, request: pytest.FixtureRequest
+) -> None:
     """Without the reason, it depends on the hour of this test who is messaged; the end-to-end test sees to that."""
+    shop: Shop = request.getfixturevalue(database)
     report = shop.run_twice("by_country.py", window_override="the test runs at any hour").xcom("open_tickets")
 
     assert report["counts"]["postponed"] == 0
