@@ -297,14 +297,14 @@ class Loop:
             if claim.verdict not in (Verdict.SEND, Verdict.CHECK):
                 self._close(claim)
             elif claim.verdict == Verdict.CHECK or self._judge is None:
-                self._close(claim, Outcome.DRY_RUN)
+                self._report.add_rehearsed(claim.work, None, judged=False)
             else:
                 may.append(claim.work)
         if self._judge is not None and await self._lists_are_read(self._judge):
             may, must_not = self._judge.sort(await self._judge.with_first_seen(may))
-            self._report.count(Outcome.DRY_RUN, len(may))
-            for item in must_not:
-                self._report.add_withheld(item)
+            judged = [*((work, None) for work in may), *((item.work, item.ruling) for item in must_not)]
+            for work, ruling in sorted(judged, key=lambda one: one[0].number):
+                self._report.add_rehearsed(work, ruling, judged=True)
 
     async def _read(self) -> None:
         """Read a chunk, and end every row of which the ledger knows enough."""

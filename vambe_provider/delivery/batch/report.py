@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from vambe_provider.contact_policy.decide import outside_courtesy_hours, person_of
 from vambe_provider.delivery import clock
-from vambe_provider.delivery.model import Outcome, Verdict
+from vambe_provider.delivery.batch.preview import preview
+from vambe_provider.delivery.model import Outcome, Verdict, Withheld
 from vambe_provider.delivery.pace.rate import duration
 from vambe_provider.delivery.rules import outcome_of
 from vambe_provider.exceptions import (
@@ -25,11 +26,13 @@ if TYPE_CHECKING:
 
     from vambe_provider.delivery.batch.sift import Sifted
     from vambe_provider.delivery.key import TicketKey
-    from vambe_provider.delivery.model import Claim, Unsendable, Withheld
+    from vambe_provider.delivery.model import Claim, Unsendable, Work
+    from vambe_provider.delivery.permission import Ruling
 
 SCHEMA_VERSION = 2
 MAX_ERRORS = 20
 MAX_CONTACTS = 1000
+MAX_PREVIEW = 20
 EVERY = 5.0
 """Seconds between two lines of progress."""
 _OPEN = (Outcome.OPENED, Outcome.RECONCILED, Outcome.ALREADY_OPENED)
@@ -49,6 +52,7 @@ class Report:
     :param elsewhere: how many rows are open in each other account, and not in this one.
     :param policy: how many rows the contact policy held back, by reason.
     :param next_due: when the first postponed row may be sent, in UTC.
+    :param preview: the first 20 rows of a dry run that the ledger would give out.
     :param changed: open tickets whose rows have other content now.
     :param contacts: the first 1,000 contacts whose tickets this run opened, in this try or an earlier one.
     :param elapsed: seconds of work; the time that a task was deferred is not in it.
@@ -67,6 +71,7 @@ class Report:
     elsewhere: Counter[str] = field(default_factory=Counter)
     policy: Counter[str] = field(default_factory=Counter)
     next_due: datetime | None = None
+    preview: list[dict[str, Any]] = field(default_factory=list)
     changed: int = 0
     contacts: dict[str, None] = field(default_factory=dict)
     elapsed: float = 0.0
@@ -106,6 +111,20 @@ class Report:
         """Count rows of which nothing else is to be said."""
         if rows:
             self.counts[outcome] += rows
+
+    def add_rehearsed(self, work: Work, ruling: Ruling | None, *, judged: bool) -> None:
+        """Count one row of a dry run that the ledger would give out.
+
+        :param ruling: why the contact policy would hold it back.
+        :param judged: whether there is a policy.
+        """
+        outcome = Outcome.DRY_RUN if ruling is None else ruling.outcome
+        if len(self.preview) < MAX_PREVIEW:
+            self.preview.append(preview(work, outcome, ruling, judged=judged))
+        if ruling is None:
+            self.count(outcome, 1)
+        else:
+            self.add_withheld(Withheld(work, ruling))
 
     def add_withheld(self, item: Withheld) -> None:
         """Count one row that the contact policy does not let go now."""
@@ -209,6 +228,7 @@ class Report:
             "open_in_other_accounts": dict(self.elsewhere),
             "policy": dict(self.policy),
             "next_due": self.next_due.isoformat().replace("+00:00", "Z") if self.next_due is not None else None,
+            "preview": list(self.preview),
             "error_kinds": dict(self.error_kinds),
             "ai_contact_ids": list(self.contacts),
             "elapsed_seconds": round(self.elapsed, 3),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support.delivery import Background, Deliveries, claim_of, options, row, rows, sql_ledger
+from tests.support.delivery import TICKET, Background, Deliveries, claim_of, options, row, rows, sql_ledger
 from tests.unit.delivery.test_optouts import People
 from vambe_provider.contact_policy import ContactPolicy
 from vambe_provider.delivery.model import Outcome
@@ -188,6 +189,25 @@ def test_a_dry_run_says_what_the_policy_would_hold_back_and_records_nothing(deli
     assert report.resume_in is None
     assert deliveries.states() == {}
     assert many(deliveries, rows(2), OPEN, dry_run=True).counts == {Outcome.DRY_RUN: 2}
+
+
+def test_a_dry_run_shows_its_first_rows_with_the_policys_answer_and_nothing_personal(deliveries: Deliveries) -> None:
+    always = {"days": "daily", "start": "00:00", "end": "24:00", "holidays": True, "countries": "CL"}
+    fields = closed()
+    fields["windows"] = [fields["windows"][0], always]
+    data = [row(1), row(2, phone="+525512345678"), *rows(30, start=3)]
+    shown = many(deliveries, data, fields, dry_run=True).to_json()["preview"]
+    assert len(shown) == 20
+    assert [(one["row"], one["key"], one["outcome"]) for one in shown[:2]] == [
+        (1, "id=1", "dry_run"),
+        (2, "id=2", "postponed"),
+    ]
+    assert [one["policy"]["decision"] for one in shown[:3]] == ["send", "postpone", "send"]
+    assert shown[1]["policy"]["reason"] == "outside_window"
+    assert datetime.fromisoformat(shown[1]["policy"]["until"]) > now()
+    assert shown[1]["request"]["to_phone_number"] == "***678"
+    assert shown[0]["request"]["stage_id"] == deliveries.sandbox.stage_id(TICKET["stage"])
+    assert not any(personal in json.dumps(shown) for personal in ("Person", "late", "56961", "525512345678"))
 
 
 def test_the_same_row_twice_is_postponed_once(deliveries: Deliveries) -> None:
