@@ -368,8 +368,8 @@ class VambeOpenTicketBatchOperator(VambeTicketsOperator):
         every row was tried.
     :param max_tickets: open at most so many tickets in this run; the other rows are reported as ``left`` and come in
         the next run. None for no limit.
-    :param dry_run: check everything and look it up in the ledger, send nothing; the report has a ``preview`` of the first
-        20 rows, with everything personal masked.
+    :param dry_run: check everything and look it up in the ledger, send nothing; the report has a ``preview`` of the
+        first 20 rows, with everything personal masked.
     :param seed: record every row as done and send nothing: for the backlog on the first day.
     :param resend: open tickets again although they are open, once per Dag run; a boolean or a template.
     :param contact_policy: when a row may be sent: a ``ContactPolicy``, a mapping of its fields, or a preset's name;
