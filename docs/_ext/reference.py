@@ -5,10 +5,11 @@ Both follow from the code, so a new module or a new example appears by itself. W
 
 from __future__ import annotations
 
-import ast
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import gallery
 
 from vambe_provider.provider_info import get_provider_info
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
 ROOT = Path(__file__).resolve().parents[2]
-EXAMPLES = ROOT / "example_dags"
 FURTHER = (
     "vambe_provider.notifications.vambe",
     "vambe_provider.operators.retry_policy",
@@ -67,38 +67,25 @@ def _exists(module: str) -> bool:
 def write_pages(app: Sphinx) -> None:
     """Write all pages anew."""
     reference = Path(app.srcdir) / "reference"
-    gallery = Path(app.srcdir) / "examples"
-    for folder, pages in ((reference, _references()), (gallery, _examples())):
+    examples = Path(app.srcdir) / "examples"
+    for folder, pages in ((reference, _references()), (examples, gallery.pages())):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         for name, text in pages.items():
-            (folder / f"{name}.md").write_text(text)
+            (folder / name).write_text(text)
 
 
 def _references() -> dict[str, str]:
     pages = {}
     for module in modules():
-        pages[module] = (
+        pages[f"{module}.md"] = (
             f"# {module.removeprefix('vambe_provider.')}\n\n```{{eval-rst}}\n.. automodule:: {module}\n```\n"
         )
-    listed = "\n".join(pages)
-    pages["index"] = (
+    listed = "\n".join(modules())
+    pages["index.md"] = (
         "# API reference\n\nMade from the docstrings. Everything that is named here stays, or changes with a line in "
         f"the [changelog](../changelog.md).\n\n```{{toctree}}\n:maxdepth: 2\n\n{listed}\n```\n"
     )
-    return pages
-
-
-def _examples() -> dict[str, str]:
-    pages = {}
-    for path in sorted(EXAMPLES.glob("*.py")):
-        title = path.stem.replace("_", " ").capitalize()
-        about = ast.get_docstring(ast.parse(path.read_text())) or ""
-        pages[path.stem] = (
-            f"# {title}\n\n```{{eval-rst}}\n{about}\n```\n\n"
-            f"```{{literalinclude}} ../../example_dags/{path.name}\n:language: python\n"
-            ":start-at: from __future__\n```\n"
-        )
     return pages
 
 
