@@ -12,11 +12,13 @@ import sqlalchemy as sa
 
 from tests.support.databases import connected as connected
 from vambe_provider.api.models import parse_ticket
+from vambe_provider.contact_policy import ContactPolicy
 from vambe_provider.delivery.key import TicketKey, digest, ticket_key
 from vambe_provider.delivery.ledger.sql import SqlLedger
 from vambe_provider.delivery.ledger.tables import attempts, ledger
 from vambe_provider.delivery.model import Claim, Evidence, Origin, Outcome, Settlement, Verdict, Work
 from vambe_provider.delivery.options import DeliveryOptions
+from vambe_provider.delivery.permission import Permission
 from vambe_provider.delivery.person import Persons
 from vambe_provider.exceptions import VambeError, VambeRefusedError
 
@@ -67,6 +69,13 @@ def work(
         message_hash=digest(message),
         row_hash=row if row is not None else f"row {number}{text}",
     )
+
+
+def asked(number: int, *, person: int | None = None, **more: Any) -> Work:
+    """Return a ticket as a policy has to be asked about it."""
+    made = work(number, person=person, **more)
+    permission = Permission(ContactPolicy(), timeout=30.0)
+    return replace(made, subject=permission.subject(made.ticket.to_phone_number, first_seen=datetime.now(UTC)))
 
 
 def works(count: int, *, start: int = 1) -> list[Work]:

@@ -22,6 +22,10 @@ class Background:
         except BaseException as error:
             self._error = error
 
+    def wait(self, seconds: float) -> None:
+        """Wait so long at most until it is done."""
+        self._thread.join(seconds)
+
     def result(self, timeout: float = 60.0) -> Any:
         self._thread.join(timeout)
         if self._thread.is_alive():

@@ -179,12 +179,12 @@ class Permission:
         return Ruling(outcome, decision)
 
 
-def check_served(policy: ContactPolicy, *, lists: bool = False, counts: bool = False, remembers: bool = True) -> None:
+def check_served(policy: ContactPolicy, *, lists: bool = False, remembers: bool = True) -> None:
     """Refuse a policy that asks for what a delivery cannot look up: it would never send, or send what it must not.
 
     :param lists: whether a query of opt-outs can be read.
-    :param counts: whether the ledger counts attempts, for caps and new people, and knows how old its lists are.
-    :param remembers: whether there is a ledger in a database.
+    :param remembers: whether there is a ledger in a database: it counts attempts, for caps and new people, and knows
+        how old its list is.
     :raises VambeConfigError: names the field, and the way out.
     """
     asked = needs(policy)
@@ -193,21 +193,16 @@ def check_served(policy: ContactPolicy, *, lists: bool = False, counts: bool = F
             "contact_policy.suppression.sql: is not read in this version, so nothing could be sent",
             fix="Join the list in the query of the rows, and name its column in suppression.column.",
         )
-    if not counts and asked.opt_outs.list_age is not None:
-        raise VambeConfigError(
-            "contact_policy.suppression.max_list_age: imported lists are not read in this version", fix="Leave it out."
-        )
     for needed, name, instead in (
         (bool(asked.counts), "caps", "Write caps=[] to send without them"),
         (asked.new_people, "new_people", "Leave it out to send without it"),
+        (asked.opt_outs.list_age is not None, "suppression.max_list_age", "Leave it out to send without it"),
     ):
         if needed and not remembers:
             raise VambeConfigError(
-                f"contact_policy.{name}: is counted in a ledger, and there is none",
+                f"contact_policy.{name}: is asked of a ledger, and there is none",
                 fix=f"Name a database connection in ledger_conn_id. {instead}.",
             )
-        if needed and not counts:
-            raise VambeConfigError(f"contact_policy.{name}: is not counted in this version", fix=f"{instead}.")
 
 
 def _is_true(value: object) -> bool:

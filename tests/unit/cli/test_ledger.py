@@ -445,7 +445,8 @@ def test_an_export_that_cannot_be_written_says_where(lite_nights: Nights, comman
 
 def test_create_makes_the_table_once_and_deliveries_use_it(nights: Nights, command: Command) -> None:
     arguments = ("ledger", "create", "--url", nights.url)
-    made = "vambe_ticket_attempts, vambe_ticket_ledger, vambe_ticket_schema, vambe_ticket_suppressions"
+    kinds = ("attempts", "ledger", "schema", "senders", "suppressions")
+    made = ", ".join(f"vambe_ticket_{kind}" for kind in kinds)
     assert command(*arguments).out == f"The tables {made} were created.\n"
     again = command(*arguments)
     assert (again.code, again.out) == (0, f"The tables {made} were there already.\n")

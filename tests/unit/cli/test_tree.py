@@ -115,5 +115,6 @@ def test_connections_in_airflows_database_are_found(airflow_db: Path, sqlite_url
     finally:
         with create_session() as session:
             session.query(Connection).filter(Connection.conn_id == "stored_ledger").delete()
-    made = "vambe_ticket_attempts, vambe_ticket_ledger, vambe_ticket_schema, vambe_ticket_suppressions"
+    kinds = ("attempts", "ledger", "schema", "senders", "suppressions")
+    made = ", ".join(f"vambe_ticket_{kind}" for kind in kinds)
     assert (reply.returncode, reply.stdout) == (0, f"The tables {made} were created.\n"), reply.stderr

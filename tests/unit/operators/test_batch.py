@@ -177,7 +177,6 @@ class TestBadRows:
         ({"on_unknown": "ask"}, "on_unknown: is not one of fail, resend"),
         ({"on_change": "ask"}, "on_change: is not one of ignore, open_again"),
         ({"contact_policy": "no {{ body }}"}, "contact_policy.preset: there is no preset of that name"),
-        ({"contact_policy": "cl-debt"}, "contact_policy.caps: is not counted in this version"),
         ({"contact_policy": {"timezone": "zone"}}, "zone"),
         ({"window_override": "recall"}, "window_override: there is no contact policy to override"),
         ({"window_override": "x" * 201, "contact_policy": "service"}, "window_override: is not a text of up to 200"),
@@ -245,6 +244,13 @@ class TestPolicy:
         assert (report["counts"]["opened"], report["counts"]["suppressed"]) == (1, 1)
         [ticket] = vambe_sandbox.tickets()
         assert ticket["ticket_metadata"]["order"] == "1"
+
+    def test_a_cap_of_the_sender_leaves_the_rest_for_later(self, vambe_sandbox: Sandbox) -> None:
+        caps = [{"n": 1, "per": "sender", "period": "1 day"}]
+        report = batch(contact_policy={"caps": caps}).execute(context())
+        assert report["counts"]["opened"] == vambe_sandbox.ticket_count == 1
+        assert report["policy"] == {"sender_cap_reached": report["rows"] - 1}
+        assert report["counts"]["postponed"] == report["rows"] - 1 > 0
 
     def test_an_override_is_rendered_and_opens_a_window(self, vambe_sandbox: Sandbox) -> None:
         report = batch(contact_policy=closed(), window_override="recall").execute(context())

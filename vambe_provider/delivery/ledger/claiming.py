@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
 from vambe_provider.delivery.ledger import statements
 from vambe_provider.delivery.ledger.changes import answer, begun, is_held, taken, withheld
-from vambe_provider.delivery.ledger.judging import VERDICTS, rulings
+from vambe_provider.delivery.ledger.judging import VERDICTS, judge_of
 from vambe_provider.delivery.ledger.tables import MAX_SENDER, attempts
 from vambe_provider.delivery.ledger.tickets import begin, change, close, read_attempts, read_known
 from vambe_provider.delivery.model import Attempt, Claim, Evidence, Reason, Sent, Verdict, Withheld
@@ -87,6 +87,7 @@ class Claiming:
         self._options, self._until = terms.options, tx.in_(terms.lease)
         self._begun, self._ended = tx.here(tx.now), tx.here(self._until)
         self._dag_run = terms.options.origin.dag_run
+        self._judge = judge_of(tx, dialect, terms.options)
 
     def claim(self, works: Sequence[Work]) -> list[Claim]:
         """Claim tickets, and return one claim for each."""
@@ -142,6 +143,7 @@ class Claiming:
         rows = [self._row(one.attempt) for one in sent if one.attempt]
         won = begin(self._tx, self._dialect, rows, self._terms.owner)
         self._lost([one for one in sent if one.work.key.digest not in won])
+        self._take_back([one for one in sent if one.attempt])
         self._give_up([one for one in sent if one.attempt and one.decision.reason == Reason.BLIND])
         self._keep_away([one for one in candidates if one.decision.verdict == Verdict.CHECK])
         for one in candidates:
@@ -156,17 +158,29 @@ class Claiming:
         """Return the tickets whose persons may be contacted; the others are recorded as held back."""
         if not candidates:
             return []
-        found = rulings(self._tx, self._dialect, [one.work for one in candidates], self._options)
+        self._hold_back(candidates, self._judge.before([one.work for one in candidates]))
+        return [one for one in candidates if one.ruling is None]
+
+    def _take_back(self, candidates: Sequence[_Candidate]) -> None:
+        """Remove the attempts that another worker's ticket to the same person leaves no room for."""
+        found = self._judge.after([one.work for one in candidates], self._terms.owner)
+        if not found:
+            return
+        for digest in found:
+            mine = (attempts.c.ticket_key == digest, attempts.c.owner == self._terms.owner)
+            self._tx.connection.execute(sa.delete(attempts).where(*mine))
+        self._hold_back(candidates, found)
+
+    def _hold_back(self, candidates: Sequence[_Candidate], found: Mapping[str, Ruling]) -> None:
         for one in candidates:
-            one.ruling = found.get(one.work.key.digest)
-            if one.ruling is None:
+            ruling = one.ruling = found.get(one.work.key.digest)
+            if ruling is None:
                 continue
-            one.decision = Decision(VERDICTS[one.ruling.outcome], one.decision.generation)
-            due = None if one.ruling.due is None else self._tx.there(one.ruling.due.timestamp())
-            item = Withheld(one.work, one.ruling)
+            one.attempt, one.decision = None, Decision(VERDICTS[ruling.outcome], one.decision.generation)
+            due = None if ruling.due is None else ruling.due.astimezone(UTC).replace(tzinfo=None)
+            item = Withheld(one.work, ruling)
             row = withheld(one.known, item, self._options, owner=self._terms.owner, due=due)
             self._tickets.become(one.work.key.digest, row)
-        return [one for one in candidates if one.ruling is None]
 
     def _row(self, attempt: Attempt) -> statements.Row:
         options, origin = self._options, self._options.origin

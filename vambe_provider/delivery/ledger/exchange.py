@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from vambe_provider.delivery.key import printable
 from vambe_provider.delivery.ledger.changes import IS_OPEN, id_of, is_held, kind_of, settled, text_of
 from vambe_provider.delivery.ledger.claiming import Claiming
+from vambe_provider.delivery.ledger.counting import lock_senders
 from vambe_provider.delivery.ledger.tables import attempts
 from vambe_provider.delivery.ledger.tickets import Tickets, change, close
 from vambe_provider.delivery.model import Outcome, Sent
@@ -31,6 +32,8 @@ def exchange(
     keys = [item.claim.work.key for item in settle] + [work.key for work in works]
     if not keys:
         return []
+    if works and terms.options.policy is not None:
+        lock_senders(tx, terms.options.policy.needs, terms.options)  # first of all, so that nobody waits in a circle
     tickets = Tickets(tx, dialect, keys, terms.options.account, lock=True)
     record(tx, dialect, tickets, settle)
     claims = Claiming(tx, dialect, tickets, terms).claim(works) if works else []

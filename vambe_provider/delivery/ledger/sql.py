@@ -19,7 +19,7 @@ from vambe_provider.delivery.ledger.changes import answer, refused, seeded, with
 from vambe_provider.delivery.ledger.claiming import Terms, attempt_row
 from vambe_provider.delivery.ledger.database import Database
 from vambe_provider.delivery.ledger.exchange import exchange
-from vambe_provider.delivery.ledger.judging import judged
+from vambe_provider.delivery.ledger.judging import look
 from vambe_provider.delivery.ledger.suppressions import read_imported, read_suppressed
 from vambe_provider.delivery.ledger.tables import MAX_ACCOUNT
 from vambe_provider.delivery.ledger.tickets import Tickets, begin, read_attempts, read_known, state_of, to_attempt
@@ -115,7 +115,7 @@ class SqlLedger:
                 mine = [one for one, _ in made.get(work.key.digest, ()) if one.dag_run == options.origin.dag_run]
                 decision = decide(rows, work, options, me=self._me, now=tx.now, mine=mine)
                 claims.append(answer(work, rows, decision, options))
-            return judged(tx, self._dialect, claims, options)
+            return look(tx, self._dialect, claims, options)
 
         return self._database.read(read) if works else []
 

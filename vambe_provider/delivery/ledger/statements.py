@@ -227,11 +227,27 @@ def _changeable(table: sa.Table) -> list[Any]:
 
 def suppressed(dialect: str, persons: Sequence[str]) -> Iterator[Statement]:
     """Yield the queries for what the list of opt-outs holds about these persons: person, purpose, source, time."""
+    return _of_persons(dialect, _LISTED, suppressions, persons)
+
+
+def of_persons(dialect: str, persons: Sequence[str]) -> Iterator[Statement]:
+    """Yield the queries for person, namespace and start of attempts at these persons that reached them, or may have,
+    since ``c_since``, besides those of ``c_owner``.
+    """
+    return _of_persons(dialect, _STARTS, attempts, persons)
+
+
+def written_to(dialect: str, persons: Sequence[str]) -> Iterator[Statement]:
+    """Yield the queries for those of these persons whom an attempt of ``c_account`` reached, or may have."""
+    return _of_persons(dialect, _WRITTEN_TO, attempts, persons)
+
+
+def _of_persons(dialect: str, query: Any, table: sa.Table, persons: Sequence[str]) -> Iterator[Statement]:
     if dialect == "postgresql":
-        yield _SUPPRESSED_ARRAY, {"a_person": list(persons)}
+        yield _person_array(query, table), {"a_person": list(persons)}
         return
     for begin in range(0, len(persons), KEYS_AT_ONCE):
-        yield _SUPPRESSED, {"k_person": list(persons[begin : begin + KEYS_AT_ONCE])}
+        yield _person_list(query, table), {"k_person": list(persons[begin : begin + KEYS_AT_ONCE])}
 
 
 BUSY = sa.select(attempts.c.in_flight).where(attempts.c.in_flight.in_(sa.bindparam("k_person", expanding=True)))
@@ -344,14 +360,26 @@ def _array(table: sa.Table, name: str) -> Any:
 
 
 _LISTED = sa.select(*(suppressions.c[name] for name in ("person", "purpose", "source", "added_at")))
-_SUPPRESSED = _LISTED.where(suppressions.c.person.in_(sa.bindparam("k_person", expanding=True)))
+_STARTS = sa.select(attempts.c.person, attempts.c.namespace, attempts.c.started_at).where(
+    attempts.c.started_at >= sa.bindparam("c_since", type_=attempts.c.started_at.type),
+    attempts.c.sent != "no",
+    attempts.c.owner != sa.bindparam("c_owner", type_=attempts.c.owner.type),
+)
+_WRITTEN_TO = (
+    sa.select(attempts.c.person)
+    .where(unindexed(attempts.c.account) == sa.bindparam("c_account"), attempts.c.sent != "no")
+    .distinct()
+)
 
 
-def _suppressed_array() -> Any:
-    # One look into the key's index for each person, as for tickets.
-    own = _unnested(suppressions, ("person",))
-    each = _LISTED.where(suppressions.c.person == own.c.person).offset(0).lateral("each_person")
+@cache
+def _person_list(query: Any, table: sa.Table) -> Any:
+    return query.where(table.c.person.in_(sa.bindparam("k_person", expanding=True)))
+
+
+@cache
+def _person_array(query: Any, table: sa.Table) -> Any:
+    # One look into an index for each person, as for tickets.
+    own = _unnested(table, ("person",))
+    each = query.where(table.c.person == own.c.person).offset(0).lateral("each_person")
     return sa.select(*each.c).select_from(own.join(each, sa.true()))
-
-
-_SUPPRESSED_ARRAY = _suppressed_array()

@@ -17,6 +17,7 @@ from sqlalchemy.sql.expression import FunctionElement
 TABLE = "vambe_ticket_ledger"
 ATTEMPTS = "vambe_ticket_attempts"
 SUPPRESSIONS = "vambe_ticket_suppressions"
+SENDERS = "vambe_ticket_senders"
 SCHEMA = "vambe_ticket_schema"
 VERSION = 2
 
@@ -126,6 +127,18 @@ suppressions = sa.Table(
 """Who must not be contacted, and for which purpose. Nothing that forgets tickets touches it."""
 
 ALL_PURPOSES = "all"
+
+senders = sa.Table(
+    SENDERS,
+    metadata,
+    sa.Column("account", sa.String(MAX_ACCOUNT), primary_key=True),
+    # Empty for the row of the whole account.
+    sa.Column("sender", sa.String(MAX_SENDER), primary_key=True),
+    # When its first ticket was sent, also after the ledger has forgotten that ticket.
+    sa.Column("first_at", _TIME),
+    **_BINARY,
+)
+"""Senders whose tickets a contact policy counts; whoever claims for one of them locks its row first."""
 
 schema = sa.Table(
     SCHEMA,

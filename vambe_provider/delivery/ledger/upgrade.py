@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from vambe_provider.delivery.ledger.tables import SCHEMA, TABLE, VERSION, metadata, schema, suppressions
+from vambe_provider.delivery.ledger.tables import SCHEMA, TABLE, VERSION, metadata, schema, senders, suppressions
 from vambe_provider.exceptions import VambeConfigError, VambeLedgerError
 
 if TYPE_CHECKING:
@@ -17,14 +17,15 @@ if TYPE_CHECKING:
 Step = Callable[[sa.engine.Connection], None]
 
 
-def _add_suppressions(connection: sa.engine.Connection) -> None:
-    suppressions.create(connection, checkfirst=True)
+def _add_what_a_policy_asks(connection: sa.engine.Connection) -> None:
+    for table in (suppressions, senders):
+        table.create(connection, checkfirst=True)
     if "imported_at" not in {column["name"] for column in sa.inspect(connection).get_columns(SCHEMA)}:
         kind = schema.c.imported_at.type.compile(connection.dialect)
         connection.execute(sa.text(f"ALTER TABLE {SCHEMA} ADD COLUMN imported_at {kind}"))
 
 
-STEPS: Mapping[int, Step] = {1: _add_suppressions}
+STEPS: Mapping[int, Step] = {1: _add_what_a_policy_asks}
 """For each version the function that makes the next one of it. It may find its work half done, since some databases
 cannot take back what a failed upgrade has created; so it adds only what is missing.
 """

@@ -15,15 +15,21 @@ from tests.support.ledger import (
     ACCOUNT,
     LEASE,
     NAMESPACE,
+    PERSONS,
+    asked,
     connected,
     options,
+    phone,
     settlement,
     sql_ledger,
     work,
 )
+from vambe_provider.contact_policy import Cap, ContactPolicy, WarmUp
 from vambe_provider.delivery.key import TicketKey
+from vambe_provider.delivery.ledger.suppressions import SuppressionList
 from vambe_provider.delivery.ledger.tables import ATTEMPTS, TABLE
 from vambe_provider.delivery.model import Outcome, Unsendable, Verdict
+from vambe_provider.delivery.permission import Permission
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -151,6 +157,24 @@ def test_no_statement_of_a_night_reads_more_than_its_keys(filled: str) -> None:
         # An index by account or namespace would read all of it.
         assert f"ix_{TABLE}_namespace" not in plan, f"{statement}\n{plan}"
         assert f"ix_{ATTEMPTS}_account" not in plan, f"{statement}\n{plan}"
+
+
+def test_what_a_policy_counts_is_found_by_an_index(filled: str) -> None:
+    caps = [Cap(2), Cap(5, per="sender", period="day"), Cap(9, per="sender", scope="account", period="1 day")]
+    policy = ContactPolicy(caps=caps, new_people=WarmUp(), suppression={"max_list_age": "30 days"})
+    counted = options(run="tonight", policy=Permission(policy, timeout=30.0))
+    with sql_ledger(filled) as ledger:
+        SuppressionList(ledger._database.engine, PERSONS).add([phone(1)], source="import", added_by=None)
+        mine = [asked(number) for number in range(3001, 3065)]
+        statements = _collected(ledger, lambda: ledger.exchange([], mine, counted, LEASE))
+        listed = _collected(ledger, lambda: ledger.suppressed([ticket.person for ticket in mine]))
+    assert len({statement for statement, _ in statements}) > 8
+    for statement, parameters in (*statements, *listed):
+        plan = "\n".join(_plan(filled, statement, parameters))
+        assert not _WHOLE.search(plan), f"{statement}\n{plan}"
+        # Of a sender, only what is as new as the cap asks for; and once for each sender, its first ticket.
+        if "started_at" not in plan and "LIMIT" not in statement:
+            assert f"ix_{ATTEMPTS}_account" not in plan, f"{statement}\n{plan}"
 
 
 def test_witnesses_are_the_end_of_one_index(filled: str) -> None:

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from tests.support.ledger import (
     LEASE,
     PERSONS,
+    asked,
     claim_of,
     connected,
     history,
@@ -95,7 +96,7 @@ def test_an_opt_out_of_marketing_stops_marketing_only(ledger: SqlLedger, opt_out
     stop(opt_outs, phone(1), purpose="marketing")
     [entry] = ledger.suppressed([work(1).person])[work(1).person]
     assert (entry.purpose, entry.source) == ("marketing", "message")
-    assert claim_of(ledger, work(1), options(policy=policy("marketing"))).verdict == Verdict.SUPPRESSED
+    assert claim_of(ledger, asked(1), options(policy=policy("marketing"))).verdict == Verdict.SUPPRESSED
     assert claim_of(ledger, work(1), options()).verdict == Verdict.SEND
 
 
@@ -145,6 +146,17 @@ def test_the_age_of_a_list_counts_from_its_last_import(ledger: SqlLedger, opt_ou
     assert ledger.list_imported() is None
     opt_outs.add([phone(1)], source="import", added_by=None)
     assert ledger.list_imported() is not None
+
+
+def test_nothing_is_sent_with_a_list_that_was_never_imported_where_the_policy_asks_for_its_age(
+    ledger: SqlLedger, opt_outs: SuppressionList
+) -> None:
+    aged = options(policy=Permission(ContactPolicy(suppression={"max_list_age": "30 days"}), timeout=30.0))
+    refused = claim_of(ledger, asked(1), aged)
+    assert refused.ruling is not None
+    assert (refused.verdict, refused.ruling.reason) == (Verdict.POSTPONED, "suppression_list_old")
+    opt_outs.add([phone(2)], source="import", added_by=None)
+    assert claim_of(ledger, asked(1), aged).verdict == Verdict.SEND
 
 
 def test_the_list_holds_no_number(ledger_url: str, opt_outs: SuppressionList) -> None:
