@@ -62,7 +62,10 @@ def clean_base_url(url: str, *, name: str = "host") -> str:
     _port_of(parts, name)
     _check_labels(parts.hostname, name)
     if re.search(r"[\x00-\x20\x7f\\]", url.strip()) or any(part in (".", "..") for part in parts.path.split("/")):
-        raise VambeConfigError(f"{name}: the URL holds a space, a control character, a backslash or a dot segment")
+        raise VambeConfigError(
+            f"{name}: the URL holds a space, a control character, a backslash or a dot segment",
+            fix=f"Write it as {DEFAULT_BASE_URL}.",
+        )
     return parts._replace(netloc=parts.netloc.removesuffix(":"), path=parts.path.rstrip("/")).geturl()
 
 
@@ -77,7 +80,9 @@ def _port_of(parts: SplitResult, name: str) -> int | None:
     try:
         return parts.port
     except ValueError:
-        raise VambeConfigError(f"{name}: the port in the URL is not a number from 1 to 65535") from None
+        raise VambeConfigError(
+            f"{name}: the port in the URL is not a number from 1 to 65535", fix=f"Write it as {DEFAULT_BASE_URL}."
+        ) from None
 
 
 def _check_labels(host: str, name: str) -> None:

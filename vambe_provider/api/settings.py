@@ -167,7 +167,10 @@ def clean_channel(value: str | None) -> str:
         return DEFAULT_CHANNEL
     channel = str(value).strip().lower().replace("_", "-")
     if channel not in DEFAULT_RATES:
-        raise VambeConfigError(f"channel: not one of {', '.join(DEFAULT_RATES)}")
+        raise VambeConfigError(
+            f"channel: not one of {', '.join(DEFAULT_RATES)}",
+            fix=f"Write one of them, or leave it empty for {DEFAULT_CHANNEL}.",
+        )
     return channel
 
 
@@ -196,7 +199,9 @@ def _extra_values(extra: Mapping[str, Any]) -> dict[str, Any]:
 def _text(values: Mapping[str, Any], name: str) -> str | None:
     value = values.get(name)
     if isinstance(value, (bool, float, dict, list)):
-        raise VambeConfigError(f"extra {name}: a text is needed, not a {type(value).__name__}")
+        raise VambeConfigError(
+            f"extra {name}: a text is needed, not a {type(value).__name__}", fix="Put the value into quotes."
+        )
     text = "" if value is None else str(value).strip()
     # "none" is a value of its own for the rate: it switches the pacing off.
     absent = ("", "null") if name == "rate" else ("", "null", "none")
@@ -218,7 +223,10 @@ def _api_key(password: str | None) -> str:
 
 def _account_name(value: str | None) -> str | None:
     if value is not None and (len(value) > MAX_ACCOUNT or not value.isprintable()):
-        raise VambeConfigError(f"extra account: not a name of at most {MAX_ACCOUNT} printable characters")
+        raise VambeConfigError(
+            f"extra account: not a name of at most {MAX_ACCOUNT} printable characters",
+            fix="Give a short name, such as chile.",
+        )
     return value
 
 
@@ -243,7 +251,9 @@ def _repair(value: object) -> Repair:
     for repair in REPAIRS:
         if text == repair:
             return repair
-    raise VambeConfigError(f"extra repair: not one of {', '.join(REPAIRS)}")
+    raise VambeConfigError(
+        f"extra repair: not one of {', '.join(REPAIRS)}", fix="Write one of them, or leave it empty."
+    )
 
 
 def _policy(value: object) -> str | Mapping[str, Any] | None:
@@ -271,5 +281,7 @@ def _timeout(value: object) -> float:
     except ValueError:
         seconds = math.nan
     if not 0 < seconds <= MAX_TIMEOUT:
-        raise VambeConfigError(f"extra timeout: not a number of seconds above 0 and up to {MAX_TIMEOUT:.0f}")
+        raise VambeConfigError(
+            f"extra timeout: not a number of seconds above 0 and up to {MAX_TIMEOUT:.0f}", fix="Write it as 30."
+        )
     return seconds

@@ -28,6 +28,7 @@ class DeliveryOptions:
     :param retry_budget: seconds for which a single ticket is tried again in place while nothing is sent.
     :param policy: asks the contact policy about every ticket; None without one.
     :param ledger_conn_id: the connection of the ledger, for commands in texts; None without one.
+    :param page: the address of the ledger page, for links in texts; None where no page shows this ledger.
     """
 
     origin: Origin
@@ -42,6 +43,7 @@ class DeliveryOptions:
     retry_budget: float = 120.0
     policy: Permission | None = None
     ledger_conn_id: str | None = None
+    page: str | None = None
 
     @property
     def recalls(self) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import urlencode
 
 from vambe_provider.delivery.model import NEW_GENERATION, Attempt, Evidence, Outcome, Reason, Sent, State, Verdict
 from vambe_provider.exceptions import (
@@ -291,13 +292,12 @@ def error_of(claim: Claim, options: DeliveryOptions) -> VambeError | None:
             return VambeUnknownOutcomeError(
                 f"{what} may exist in the account {claim.elsewhere}, where an attempt was not decided",
                 fix="Run the task once with the connection of that account, which looks there, or look yourself "
-                f"and run `{command(options, 'resolve', claim)} --sent` or `--not-sent`.",
+                f"and {how_to_decide(options, claim, account=claim.elsewhere)}.",
             )
         case Verdict.UNKNOWN:
             return VambeUnknownOutcomeError(
                 f"{what} may exist since an earlier attempt, and no look could tell",
-                fix=f"Look at the contact in Vambe, then run `{command(options, 'resolve', claim)} --sent` or "
-                "`--not-sent`.",
+                fix=f"Look at the contact in Vambe, then {how_to_decide(options, claim)}.",
             )
         case Verdict.HELD | Verdict.WAIT:
             return VambeTicketHeldError(
@@ -342,6 +342,22 @@ def command(options: DeliveryOptions, name: str, claim: Claim) -> str:
     """Return a command of the ledger's command line that works as printed."""
     conn_id = options.ledger_conn_id or "CONN_ID"
     return f"python -m vambe_provider ledger {name} --conn-id {conn_id} {claim.work.key.digest}"
+
+
+def how_to_decide(options: DeliveryOptions, claim: Claim, *, account: str | None = None) -> str:
+    """Return how a person says whether a ticket exists: a command that works as printed, and the page that shows it.
+
+    :param account: the account of the ticket; default the one that is delivered to.
+    """
+    commands = f"run `{command(options, 'resolve', claim)} --sent` or `--not-sent`"
+    if options.page is None:
+        return commands
+    ticket = {
+        "ledger": options.ledger_conn_id,
+        "key": claim.work.key.digest,
+        "account": account or options.account,
+    }
+    return f"decide at {options.page}/ticket?{urlencode(ticket)} or {commands}"
 
 
 def _by(claim: Claim) -> str:

@@ -283,8 +283,10 @@ def _python_inner(text: str) -> str:
 def _diagnosis(error: VambeError) -> str:
     """Return an error as sentences of which the first says what is wrong: connection, key, network or host."""
     match error:
-        case VambeConfigError():
+        case VambeConfigError() if "missing" in error.message:
             cause = "The connection is not complete"
+        case VambeConfigError():
+            cause = "A value of the connection cannot be used"
         case VambeAuthError():
             cause = "The API key is wrong"
         case VambeRefusedError():

@@ -122,7 +122,26 @@ def delivery_options(
         young=3600 * _seconds("reconcile_hours", "6"),
         retry_budget=_seconds("retry_budget", "120"),
         ledger_conn_id=ledger_conn_id,
+        page=ledger_page(ledger_conn_id),
     )
+
+
+def shown_ledgers() -> list[str]:
+    """Return the connections of the ledgers that the page shows, in the order of ``[vambe] ledger_conn_ids``."""
+    names = str(conf.get("vambe", "ledger_conn_ids", fallback="") or "").split(",")
+    return [name.strip() for name in names if name.strip()]
+
+
+def ledger_page(conn_id: str | None) -> str | None:
+    """Return the address of the page that shows a ledger.
+
+    :return: None before Airflow 3.1, or where this process is not told of the page: by ``[vambe] ledger_conn_ids`` that
+        it shows the ledger, and by ``[api] base_url`` where Airflow is.
+    """
+    from vambe_provider.compat import AIRFLOW_V_3_1_PLUS
+
+    base = str(conf.get("api", "base_url", fallback="") or "").strip().rstrip("/")
+    return f"{base}/vambe" if base and AIRFLOW_V_3_1_PLUS and conn_id in shown_ledgers() else None
 
 
 def persons() -> Persons:

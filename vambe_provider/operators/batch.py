@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+from urllib.parse import urlencode
 
 from vambe_provider.compat import AirflowSkipException, BaseOperator, time_trigger
 from vambe_provider.exceptions import VambeConfigError, VambeDeliveryError
@@ -18,6 +19,7 @@ from vambe_provider.operators.arguments import (
     flag,
     given,
     given_text,
+    ledger_page,
     origin_of,
     persons,
     stated,
@@ -370,7 +372,7 @@ class VambeTicketsOperator(BaseOperator):
         tell_outlets(context, self.outlets, result["counts"])
         for error in report.errors:
             self.log.warning("%s %s: %s", error["outcome"], error["key"] or "(no key)", error["reason"])
-        failure = report.verdict(self.max_rejected)
+        failure = report.verdict(self.max_rejected, **self._where_to_decide(context))
         if failure is not None:
             # Airflow keeps what a task returns only when it succeeds, and the report matters most when it does not.
             if (ti := context.get("ti")) is not None:
@@ -379,6 +381,13 @@ class VambeTicketsOperator(BaseOperator):
         if not report.any_rows:
             self._nothing_to_do()
         return result
+
+    def _where_to_decide(self, context: Context) -> dict[str, Any]:
+        """Return what an error says of the ledger and of the page that shows it."""
+        conn_id = self.ledger_connection()
+        wanted = {"ledger": conn_id, "namespace": self.key_namespace(context), "state": "unknown"}
+        page = ledger_page(conn_id)
+        return {"conn_id": conn_id, "page": f"{page}/tickets?{urlencode(wanted)}" if page else None}
 
     def _nothing_to_do(self) -> None:
         match choice(self.on_empty, name="on_empty", allowed=("skip", "succeed", "fail")):

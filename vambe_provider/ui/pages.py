@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.exceptions import HTTPException
 
-from vambe_provider.operators.arguments import persons
+from vambe_provider.operators.arguments import persons, shown_ledgers
 from vambe_provider.ui import queries
 from vambe_provider.ui.asked import ROWS, place_of
 from vambe_provider.ui.changes import MAY_NOT, NO_TICKET, may_change
 from vambe_provider.ui.decisions import allowed
 from vambe_provider.ui.export import lines
 from vambe_provider.ui.people import find_persons
-from vambe_provider.ui.scope import conn_ids
 from vambe_provider.ui.words import STATES
 
 if TYPE_CHECKING:
@@ -46,7 +45,7 @@ class Page:
 
 def overview(shown: Shown, who: Visitor, asked: Asked) -> Page:
     """Return the counts, the attempts of the last days and the use of each sender."""
-    if not conn_ids():
+    if not shown_ledgers():
         return _off("overview")
     scope = shown.scope(who, asked.ledger)
     rows: dict[str, Counter[str]] = {}
@@ -70,7 +69,7 @@ def overview(shown: Shown, who: Visitor, asked: Asked) -> Page:
 
 def tickets(shown: Shown, who: Visitor, asked: Asked) -> Page:
     """Return a page of the list."""
-    if not conn_ids():
+    if not shown_ledgers():
         return _off("tickets")
     wanted, after = asked.filter(), asked.place()
     scope = shown.scope(who, asked.ledger)
@@ -100,7 +99,7 @@ def tickets(shown: Shown, who: Visitor, asked: Asked) -> Page:
 
 def ticket(shown: Shown, who: Visitor, asked: Asked) -> Page:
     """Return one ticket with what was tried, what is believed, and what may be decided."""
-    if not conn_ids():
+    if not shown_ledgers():
         return _off("tickets")
     scope = shown.scope(who, asked.ledger)
 
@@ -163,7 +162,7 @@ def export(shown: Shown, who: Visitor, asked: Asked) -> Iterator[str]:
 
 
 def _base(page: str, title: str, ledger: str) -> dict[str, Any]:
-    return {"page": page, "title": title, "ledgers": conn_ids(), "ledger": ledger}
+    return {"page": page, "title": title, "ledgers": shown_ledgers(), "ledger": ledger}
 
 
 def _off(page: str) -> Page:

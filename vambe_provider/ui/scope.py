@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from starlette.exceptions import HTTPException
 
-from vambe_provider.ui.access import option
+from vambe_provider.operators.arguments import shown_ledgers
 from vambe_provider.ui.accounts import AccountReader
 from vambe_provider.ui.ledgers import Ledger
 
@@ -56,7 +56,7 @@ class Shown:
 
         :raises HTTPException: when the option does not name it.
         """
-        known = conn_ids()
+        known = shown_ledgers()
         chosen = conn_id or (known[0] if known else "")
         if chosen not in known:
             raise HTTPException(404, "[vambe] ledger_conn_ids does not name this connection.")
@@ -73,8 +73,3 @@ class Shown:
         summary = ledger.summary()
         dags = who.readable({count.dag for count in summary})
         return Scope(ledger, dags, [count for count in summary if count.dag in dags], is_empty=not summary)
-
-
-def conn_ids() -> list[str]:
-    """Return the connections of the ledgers that the page shows, in the order of ``[vambe] ledger_conn_ids``."""
-    return [part for part in (part.strip() for part in option("ledger_conn_ids").split(",")) if part]

@@ -12,7 +12,7 @@ from vambe_provider.delivery.attempt.reconcile import Reader, reconcile
 from vambe_provider.delivery.key import METADATA_KEY
 from vambe_provider.delivery.model import Evidence, Outcome, Settlement
 from vambe_provider.delivery.permission import WithheldError
-from vambe_provider.delivery.rules import command
+from vambe_provider.delivery.rules import how_to_decide
 from vambe_provider.exceptions import (
     VambeConfigError,
     VambeError,
@@ -221,7 +221,7 @@ def _settled(claim: Claim, finding: Finding, cause: VambeError | None, options: 
         return Settlement(claim, Outcome.FAILED, finding.evidence, error=error, retry_in=0.0)
     unknown = VambeUnknownOutcomeError(
         f"Ticket {claim.work.key.text} may exist, and no look could tell ({finding.evidence})",
-        fix=f"Look at the contact in Vambe, then run `{command(options, 'resolve', claim)} --sent` or `--not-sent`.",
+        fix=f"Look at the contact in Vambe, then {how_to_decide(options, claim)}.",
         status=status,
         said=said,
     )

@@ -244,10 +244,14 @@ class Report:
         ]
         return ", ".join(parts) or "no rows"
 
-    def verdict(self, max_rejected: str | float = 0) -> VambeError | None:
+    def verdict(
+        self, max_rejected: str | float = 0, *, conn_id: str = "CONN_ID", page: str | None = None
+    ) -> VambeError | None:
         """Return why the task has to fail, or None.
 
         :param max_rejected: rejected rows that are tolerated: a number, or a share as ``"5%"`` of the rows.
+        :param conn_id: the connection of the ledger, for commands in texts.
+        :param page: the address where the unknown ones are listed; None without a page.
         :return: an error that is ``permanent`` when a task retry could not change anything.
         """
         unknown, failed, held = (self.counts[o] for o in (Outcome.UNKNOWN, Outcome.FAILED, Outcome.HELD))
@@ -262,7 +266,8 @@ class Report:
         if unknown:
             return VambeUnknownOutcomeError(
                 f"{unknown:,} tickets may exist, and no check could tell ({self.summary()})",
-                fix="Look them up with `python -m vambe_provider ledger list --state unknown`, then `ledger resolve`.",
+                fix=f"Decide {f'at {page} or ' if page else ''}with `python -m vambe_provider ledger list --conn-id "
+                f"{conn_id} --state unknown`, then `ledger resolve --conn-id {conn_id} KEY --sent` or `--not-sent`.",
             )
         if rejected > allowed(max_rejected, self.rows):
             error = VambeDeliveryError(
