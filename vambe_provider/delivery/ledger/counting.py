@@ -83,9 +83,17 @@ def sender_starts(
     return [_here(moment) for moment in tx.connection.scalars(_OF_SENDER, values | {"c_sender": _sender(options)})]
 
 
-def new_people(tx: Transaction, options: DeliveryOptions, since: datetime) -> list[datetime]:
-    """Return when the sender wrote to each of the people to whom the account had not written before a moment."""
-    values = {"c_account": options.account, "c_sender": _sender(options), "c_since": _there(since)}
+def new_people(tx: Transaction, options: DeliveryOptions, since: datetime, *, limit: int) -> list[datetime]:
+    """Return when the sender wrote to each of the people to whom the account had not written before a moment.
+
+    :param limit: the newest of them at most.
+    """
+    values = {
+        "c_account": options.account,
+        "c_sender": _sender(options),
+        "c_since": _there(since),
+        "c_limit": limit,
+    }
     return [_here(moment) for _, moment in tx.connection.execute(_NEW_PEOPLE, values)]
 
 
@@ -159,6 +167,8 @@ _NEW_PEOPLE = (
         ),
     )
     .group_by(attempts.c.person)
+    .order_by(sa.func.min(attempts.c.started_at).desc())
+    .limit(_LIMIT)
 )
 
 _OWN = (

@@ -97,30 +97,29 @@ class Judge:
         imported = read_imported(self._tx) if asked else None
         persons = sorted({work.person for work in works})
         starts = self._starts(works)
-        senders = {cap: self._sender_starts(cap) for cap in self._needs.counts if cap.per == "sender"}
+        senders = {cap: self._sender_slots(cap) for cap in self._needs.counts if cap.per == "sender"}
         known = self._known(persons)
-        new, first = self._new_people() if self._needs.new_people else ([], None)
+        new, first = self._new_people()
         found: dict[str, Ruling] = {}
         for work in works:
             facts = self._facts(work, listed)
             facts = replace(
                 facts,
                 list_imported=imported,
-                counts=self._counts(work, starts)
-                | {cap: Tally.of(cap, times, now=self._now, zones=self._zones) for cap, times in senders.items()},
+                counts=self._counts(work, starts) | {cap: slots.tally() for cap, slots in senders.items()},
                 new_person=None if known is None else work.person not in known,
-                new_people=Tally.of(NEW_PEOPLE_DAY, new, now=self._now, zones=self._zones),
+                new_people=new.tally(),
                 first_send=first,
             )
             if ruling := self._ruling(work, facts):
                 found[work.key.digest] = ruling
                 continue
             starts.setdefault(work.person, []).append(counting.Start(self._now, work.key.namespace))
-            for times in senders.values():
-                times.append(self._now)
+            for slots in senders.values():
+                slots.take()
             if known is not None and work.person not in known:
                 known.add(work.person)
-                new.append(self._now)
+                new.take()
         if self._needs.new_people and first is None and len(found) < len(works):
             counting.keep_first_send(self._tx, self._options)
         return found
@@ -175,19 +174,50 @@ class Judge:
             for cap in self._of_person
         }
 
-    def _sender_starts(self, cap: Cap) -> list[datetime]:
+    def _sender_slots(self, cap: Cap) -> _Slots:
         since = looked_at_since(cap, self._now, self._zones)
         whole = cap.scope == "account"
-        return counting.sender_starts(self._tx, self._options, since, limit=cap.n, whole_account=whole)
+        times = counting.sender_starts(self._tx, self._options, since, limit=cap.n, whole_account=whole)
+        return _Slots(cap, times, self._now, self._zones, enough=cap.n)
 
     def _known(self, persons: Sequence[str]) -> set[str] | None:
         if not self._needs.new_people:
             return None
         return counting.known_people(self._tx, self._dialect, persons, self._options.account)
 
-    def _new_people(self) -> tuple[list[datetime], datetime | None]:
+    def _new_people(self) -> tuple[_Slots, datetime | None]:
+        warm_up = self._permission.policy.warm_up
+        if warm_up is None:
+            return _Slots(NEW_PEOPLE_DAY, [], self._now, self._zones, enough=1), None
         since = counted_since(NEW_PEOPLE_DAY, self._now, self._zones)
-        return counting.new_people(self._tx, self._options, since), counting.first_send(self._tx, self._options)
+        times = counting.new_people(self._tx, self._options, since, limit=warm_up.ceiling)
+        slots = _Slots(NEW_PEOPLE_DAY, times, self._now, self._zones, enough=warm_up.first_day)
+        return slots, counting.first_send(self._tx, self._options)
+
+
+class _Slots:
+    """What is taken of something that all tickets of an exchange share.
+
+    :param times: when each was taken.
+    :param enough: fewer than these never refuse, so that their times need not be known.
+    """
+
+    def __init__(self, cap: Cap, times: list[datetime], now: datetime, zones: tuple[str, ...], *, enough: int) -> None:
+        self._cap, self._times, self._now, self._zones, self._enough = cap, times, now, zones, enough
+        self._full: Tally | None = None
+
+    def take(self) -> None:
+        """Take one now."""
+        self._times.append(self._now)
+        self._full = None
+
+    def tally(self) -> Tally:
+        """Return what is taken; the times are worked out once, and only where they may be asked for."""
+        if len(self._times) < self._enough:
+            return Tally(len(self._times))
+        if self._full is None:
+            self._full = Tally.of(self._cap, self._times, now=self._now, zones=self._zones)
+        return self._full
 
 
 def _listed(tx: Transaction, dialect: str, works: Sequence[Work]) -> Listed:
