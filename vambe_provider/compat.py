@@ -42,7 +42,7 @@ if TYPE_CHECKING:
         task_decorator_factory,
     )
     from airflow.sdk import RetryPolicy
-    from airflow.sdk.bases.decorator import Task, TaskDecorator
+    from airflow.sdk.bases.decorator import TaskDecorator
     from airflow.sdk.types import TaskInstanceKey
     from airflow.triggers.base import (
         BaseEventTrigger,
@@ -106,7 +106,6 @@ __all__ = [
     "SharedStreamProducer",
     "StateStore",
     "Stats",
-    "Task",
     "TaskDecorator",
     "TaskDeferred",
     "TaskInstanceKey",

@@ -15,7 +15,9 @@ from vambe_provider.compat import (
 from vambe_provider.operators.vambe import VambeOpenTicketOperator
 
 if TYPE_CHECKING:
-    from vambe_provider.compat import Context, Task, TaskDecorator
+    from airflow.sdk.bases.decorator import Task
+
+    from vambe_provider.compat import Context, TaskDecorator
 
 Arguments = ParamSpec("Arguments")
 Request = TypeVar("Request", bound=Mapping[str, Any] | None)

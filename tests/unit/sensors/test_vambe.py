@@ -143,6 +143,10 @@ class TestAlreadyTrue:
 
 @pytest.mark.parametrize("deferrable", [False, True])
 class TestMistakes:
+    @pytest.fixture(autouse=True)
+    def _short(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(look, "LATE", (0.01, 0.01))
+
     @pytest.mark.parametrize(
         ("arguments", "text"),
         [
@@ -168,16 +172,14 @@ class TestMistakes:
         assert vambe_sandbox.requests("get_contact") == []
 
     def test_a_contact_that_does_not_exist_is_an_error_at_once(
-        self, open_tickets: OpenTickets, deferrable: bool, monkeypatch: pytest.MonkeyPatch
+        self, open_tickets: OpenTickets, deferrable: bool
     ) -> None:
-        monkeypatch.setattr(look, "LATE", (0.01,))
         with pytest.raises(AirflowFailException, match=f"There is no contact {NOBODY}.*merged"):
             sensor([*open_tickets(1), NOBODY], deferrable=deferrable).execute(context())
 
     def test_a_contact_that_was_created_a_moment_ago_is_waited_for(
-        self, vambe_sandbox: Sandbox, open_tickets: OpenTickets, deferrable: bool, monkeypatch: pytest.MonkeyPatch
+        self, vambe_sandbox: Sandbox, open_tickets: OpenTickets, deferrable: bool
     ) -> None:
-        monkeypatch.setattr(look, "LATE", (0.01, 0.01))
         vambe_sandbox.configure(visible_after_reads=2)
         task = sensor(open_tickets(1), until="chat_status", statuses="unattended", deferrable=deferrable)
         [found] = task.execute(context())
