@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from vambe_provider.delivery.model import Work
     from vambe_provider.delivery.permission import Permission, Ruling
 
+OF_THE_SENDER = ("sender_cap", "breaker")
+"""The rules that refuse every row of a sender alike."""
+
 
 class Judge:
     """Holds tickets back that must not go now, records them, and reports them.
@@ -30,6 +33,7 @@ class Judge:
 
     def __init__(self, permission: Permission, ledger: ThreadedLedger, report: Report) -> None:
         self._permission, self._ledger, self._report = permission, ledger, report
+        self._sender: Ruling | None = None
 
     async def ready(self) -> str | None:
         """Have lists of opt-outs that are young enough.
@@ -64,13 +68,21 @@ class Judge:
         """Return the tickets that may go now, and those that may not."""
         now = datetime.fromtimestamp(clock.utc(), UTC)
         may, must_not = [], []
+        of_sender = self._sender
+        if of_sender is not None and (of_sender.decision.until is None or of_sender.decision.until <= now):
+            of_sender = None
         for work in works:
-            ruling = self._ruling(work, now)[0]
+            ruling = self._ruling(work, now)[0] or of_sender
             if ruling is None:
                 may.append(work)
             else:
                 must_not.append(Withheld(work, ruling))
         return may, must_not
+
+    def note(self, ruling: Ruling) -> None:
+        """Remember what a claim said of the sender: it holds for everybody, who then need no claim and no permit."""
+        if ruling.decision.rule in OF_THE_SENDER and ruling.decision.until is not None:
+            self._sender = ruling
 
     async def hold_back(self, items: Sequence[Withheld]) -> None:
         """Record tickets that must not go now, and report them."""

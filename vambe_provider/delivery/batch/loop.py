@@ -498,6 +498,8 @@ class Loop:
     def _close(self, claim: Claim, outcome: Outcome | None = None) -> None:
         """Report a row that the ledger does not give out."""
         if claim.ruling is not None:
+            if self._judge is not None:
+                self._judge.note(claim.ruling)
             self._report.add_withheld(Withheld(claim.work, claim.ruling))
             return
         end = outcome or outcome_of(claim.verdict)
