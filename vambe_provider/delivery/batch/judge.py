@@ -68,9 +68,7 @@ class Judge:
         """Return the tickets that may go now, and those that may not."""
         now = datetime.fromtimestamp(clock.utc(), UTC)
         may, must_not = [], []
-        of_sender = self._sender
-        if of_sender is not None and (of_sender.decision.until is None or of_sender.decision.until <= now):
-            of_sender = None
+        of_sender = self._sender if self.sender_rests else None
         for work in works:
             ruling = self._ruling(work, now)[0] or of_sender
             if ruling is None:
@@ -78,6 +76,12 @@ class Judge:
             else:
                 must_not.append(Withheld(work, ruling))
         return may, must_not
+
+    @property
+    def sender_rests(self) -> bool:
+        """Whether a claim has shown that nobody may be written to by the sender now."""
+        until = self._sender.decision.until if self._sender is not None else None
+        return until is not None and clock.utc() < until.timestamp()
 
     def note(self, ruling: Ruling) -> None:
         """Remember what a claim said of the sender: it holds for everybody, who then need no claim and no permit."""

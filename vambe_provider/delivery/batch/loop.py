@@ -389,8 +389,9 @@ class Loop:
         await self._rest()
 
     async def _next_works(self) -> list[Work]:
-        room = self._room()
-        if room <= 0 or self._pacer.wait() > 0:
+        resting = self._judge is not None and self._judge.sender_rests
+        room = self._line.idle if resting else self._room()
+        if room <= 0 or (self._pacer.wait() > 0 and not resting):
             return []
         if self._judge is not None and not await self._lists_are_read(self._judge):
             return []

@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.delivery import TICKET, Background, Deliveries, claim_of, options, row, rows, sql_ledger
 from tests.unit.delivery.test_optouts import People
+from vambe_provider.api.rate import parse_rate
 from vambe_provider.contact_policy import ContactPolicy
 from vambe_provider.delivery.model import Outcome
 from vambe_provider.delivery.permission import Permission
@@ -265,3 +266,33 @@ class TestQueryOfOptOuts:
         table.away = False
         again = many(deliveries, rows(3), OPEN, how={"opt_outs": table.list()})
         assert again.counts == {Outcome.OPENED: 3}
+
+
+class TestCaps:
+    """What is counted within the claim."""
+
+    def test_a_second_ticket_to_a_person_waits_until_the_cap_allows_it(self, everywhere: Deliveries) -> None:
+        fields = {"caps": [{"n": 1, "period": "1 day"}]}
+        data = [row(1), row(2), row(3, phone=row(1)["phone"])]
+        report = many(everywhere, data, fields, defer_after=30.0)
+        assert report.counts == {Outcome.OPENED: 2, Outcome.POSTPONED: 1}
+        assert report.to_json()["policy"] == {"cap_reached": 1}
+        assert report.waits_for_policy
+        assert report.resume_in is not None
+        assert 86_000 < report.resume_in <= 86_400
+        again = many(everywhere, data, fields, opts=options(run="again"))
+        assert again.counts == {Outcome.ALREADY_OPENED: 2, Outcome.POSTPONED: 1}
+
+    def test_a_senders_cap_postpones_the_others_and_takes_no_permits_for_them(self, everywhere: Deliveries) -> None:
+        """At one permit a minute, 30 rows that each took one would take half an hour."""
+        fields = {"caps": [{"n": 1, "period": "1 day", "per": "sender"}]}
+        many(everywhere, rows(1), fields)
+        report = many(everywhere, rows(30), fields, rate=parse_rate("1/minute"))
+        assert report.counts == {Outcome.ALREADY_OPENED: 1, Outcome.POSTPONED: 29}
+        assert report.to_json()["policy"] == {"sender_cap_reached": 29}
+        assert everywhere.posts() == 1
+
+    def test_new_people_are_written_to_as_far_as_the_warm_up_allows(self, everywhere: Deliveries) -> None:
+        report = many(everywhere, rows(10), {"new_people": {"first_day": 3, "ceiling": 3}})
+        assert report.counts == {Outcome.OPENED: 3, Outcome.POSTPONED: 7}
+        assert report.to_json()["policy"] == {"new_people": 7}
