@@ -81,9 +81,10 @@ class RealAirflow:
         return count
 
     def orders(self) -> Counter[int]:
-        """Return how many tickets there are for each order."""
+        """Return how many tickets there are for each order; tickets of Dags without orders do not count."""
         tickets = ask(f"{self.sandbox}/__sandbox__/tickets?limit=1000000")
-        return Counter(int(ticket["ticket_metadata"]["order_id"]) for ticket in tickets)
+        orders = (ticket["ticket_metadata"].get("order_id") for ticket in tickets)
+        return Counter(int(order) for order in orders if order is not None)
 
     def wait_for(self, look: Callable[[], Any], *, patience: float = 90.0) -> Any:
         """Look until there is something to see, and return it."""
