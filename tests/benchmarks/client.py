@@ -29,7 +29,7 @@ def engine(job: dict[str, Any]) -> Callable[[], int]:
     import sqlalchemy as sa
 
     from vambe_provider.api import AsyncVambeClient, ConnectionSettings  # noqa: F401
-    from vambe_provider.delivery.batch.loop import deliver_many
+    from vambe_provider.delivery.batch.deliver import deliver_many
     from vambe_provider.delivery.ledger.sql import SqlLedger
     from vambe_provider.delivery.model import Origin, Outcome
     from vambe_provider.delivery.options import DeliveryOptions

@@ -13,7 +13,7 @@ import vambe_provider.api.client
 import vambe_provider.contact_policy.reading  # noqa: F401
 from tests.support.delivery import PERSONS, opened, options, preparer, sql_ledger
 from vambe_provider.api import ConnectionSettings
-from vambe_provider.delivery.batch.loop import deliver_many
+from vambe_provider.delivery.batch.deliver import deliver_many
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from tests.support.databases import connected as connected
 from tests.support.threads import Background as Background
 from vambe_provider.api import ConnectionSettings
-from vambe_provider.delivery.batch.loop import deliver_many
+from vambe_provider.delivery.batch.deliver import deliver_many
 from vambe_provider.delivery.batch.source import ListedRows, OpenRows, Rows, Values
 from vambe_provider.delivery.key import METADATA_KEY
 from vambe_provider.delivery.ledger.sql import SqlLedger

@@ -266,7 +266,7 @@ class VambeTicketsOperator(BaseOperator):
         return [str(name).strip() for name in names if str(name).strip()]
 
     def _deliver(self, hook: VambeHook, context: Context) -> Report:
-        from vambe_provider.delivery.batch.loop import deliver_many
+        from vambe_provider.delivery.batch.deliver import deliver_many
         from vambe_provider.delivery.batch.report import allowed
 
         sender = {"phone_id": given_text(self.phone_id), "channel": given_text(self.channel)}

@@ -16,25 +16,16 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
-from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from vambe_provider.delivery import clock
-from vambe_provider.delivery.attempt.post import Courier
-from vambe_provider.delivery.background import run_to_the_end
-from vambe_provider.delivery.batch.judge import Judge
+from vambe_provider.delivery.batch.intake import PART, Intake, Taken
 from vambe_provider.delivery.batch.line import MOST_OF_ONE_PERSON, Line
-from vambe_provider.delivery.batch.report import Progress, Report
 from vambe_provider.delivery.batch.senders import Post, Senders
-from vambe_provider.delivery.batch.sift import sift
-from vambe_provider.delivery.batch.source import CHUNK, Keyed, OpenRows, Source
-from vambe_provider.delivery.ledger.threaded import ThreadedLedger
-from vambe_provider.delivery.model import Claim, Evidence, Outcome, Settlement, Unsendable, Verdict, Withheld, Work
-from vambe_provider.delivery.pace.health import Health
-from vambe_provider.delivery.pace.rate import make_pacer
+from vambe_provider.delivery.batch.source import CHUNK
+from vambe_provider.delivery.model import Claim, Evidence, Outcome, Settlement, Verdict, Withheld, Work
 from vambe_provider.delivery.permission import WithheldError
-from vambe_provider.delivery.rules import conflict, error_of, found_for_another, outcome_of
+from vambe_provider.delivery.rules import conflict, found_for_another
 from vambe_provider.exceptions import (
     VambeDeliveryError,
     VambeError,
@@ -45,152 +36,60 @@ from vambe_provider.exceptions import (
 )
 
 if TYPE_CHECKING:
-    from vambe_provider.api.rate import Rate
-    from vambe_provider.api.settings import ConnectionSettings
-    from vambe_provider.delivery.ledger import Ledger
-    from vambe_provider.delivery.options import DeliveryOptions
+    from vambe_provider.delivery.attempt.post import Courier
+    from vambe_provider.delivery.batch.judge import Judge
+    from vambe_provider.delivery.batch.report import Progress, Report
+    from vambe_provider.delivery.ledger.threaded import ThreadedLedger
+    from vambe_provider.delivery.pace.health import Health
     from vambe_provider.delivery.pace.rate import Pacer
-    from vambe_provider.delivery.person import Persons
-    from vambe_provider.delivery.rows.prepare import Preparer
 
-PART = 100
-"""Rows whose requests are made at once; making them holds the interpreter, and answers wait."""
 TURN = 0.02
 """Seconds at least from one transaction's begin to the next one's while posts are on their way, so that each carries
 many rows."""
-MIN_LOOKS = 8
-"""Requests of looks that may be on their way at once, even when fewer posts may."""
 MAX_TRIES = 6
 """How often one row is posted or looked for in one run, while each time nothing was created."""
 LOOK_AGAIN = 5.0
 """Seconds at most until the ledger is asked again for a row that somebody else holds."""
 LEDGER_PATIENCE = 60.0
 """Seconds for which a ledger that is down is asked again before the run gives up."""
-_SURE = (Verdict.OPENED, Verdict.REJECTED, Verdict.STILL_REJECTED, Verdict.UNKNOWN, Verdict.OTHER_PERSON)
-"""What a look into the ledger can say for good; anything else is decided by a claim."""
 MOST_BYTES = 64 * 1024 * 1024
 """Bytes of requests that wait in line, about, beyond which no more are made."""
 
 
-def deliver_many(
-    rows: OpenRows,
-    *,
-    prepare: Preparer,
-    ledger: Ledger,
-    settings: ConnectionSettings,
-    options: DeliveryOptions,
-    persons: Persons,
-    max_concurrency: int = 8,
-    max_tickets: int | None = None,
-    rate: Rate | None = None,
-    phone_id: str | None = None,
-    channel: str | None = None,
-    total: int | None = None,
-    dry_run: bool = False,
-    seed: bool = False,
-    defer_after: float | None = None,
-    log: Callable[[str], None] = lambda line: None,
-    warn: Callable[[str], None] = lambda line: None,
-    stop: threading.Event | None = None,
-) -> Report:
-    """Open one ticket for each row, each exactly once.
-
-    :param rows: opens the source; it is read once, a few thousand rows ahead, in a thread of its own.
-    :param prepare: from a row to its key, and to work or to the reason why it cannot be sent.
-    :param ledger: where every ticket is recorded before and after its post.
-    :param settings: the connection.
-    :param options: how to deliver.
-    :param persons: makes the person's hash of a number.
-    :param max_concurrency: posts that may be on their way at once.
-    :param max_tickets: tickets that this run opens at most; the other rows are reported as ``left``. None for no limit.
-    :param rate: tickets in a period for the sender; None for no limit.
-    :param phone_id: the sender, when it is not the connection's.
-    :param channel: its channel, likewise.
-    :param total: number of rows, when it is known, for the progress.
-    :param dry_run: look everything up and send and record nothing.
-    :param seed: record every row of which nothing is known as done, and send nothing.
-    :param defer_after: end with ``resume_in`` set when nothing can be done for so many seconds; None never does.
-    :param log: takes one line of progress every few seconds.
-    :param warn: takes a line that somebody should act on, such as that people would be messaged at night.
-    :param stop: when set, begin nothing new, finish what is on its way, and return.
-    :return: the report; a row that failed is in it and stops no other.
-    :raises VambeLedgerError: when the ledger cannot be used. What was posted and could not be recorded is found by
-        the next try.
-    """
-    report, stopping = Report(), stop or threading.Event()
-    burst = rate is not None and defer_after is not None and rate.seconds >= defer_after
-    sender = f"{settings.host}/{phone_id or settings.phone_id}"
-    pacer = make_pacer(rate, store=settings.rate_store, sender=sender, burst=burst)
-
-    async def run() -> Report:
-        from vambe_provider.api import AsyncVambeClient
-
-        threaded = ThreadedLedger(ledger, options, options.hold(settings.timeout))
-        looks = asyncio.Semaphore(max(MIN_LOOKS, max_concurrency // 2))
-        async with AsyncVambeClient(settings, max_connections=max_concurrency + max(MIN_LOOKS, max_concurrency)) as api:
-            judge = Judge(options.policy, threaded, report) if options.policy is not None else None
-            permit = judge.permit if judge is not None else None
-            courier = Courier(
-                api, options, persons, settings.timeout, lambda: threaded.epoch, looks, log, phone_id, channel, permit
-            )
-            loop = Loop(
-                Source(rows, prepare),
-                prepare,
-                threaded,
-                courier,
-                pacer,
-                report,
-                Progress(report, log, total, warn),
-                judge,
-                slots=max_concurrency,
-                max_tickets=max_tickets,
-                dry_run=dry_run,
-                seed=seed,
-                defer_after=defer_after,
-                stop=stopping,
-            )
-            await loop.run()
-        return report
-
-    return run_to_the_end(run, stop=stopping.set)
-
-
 class Loop:
-    """Owns the tickets of one run; see :func:`deliver_many`.
+    """Owns the tickets of one run; see :func:`~vambe_provider.delivery.batch.deliver.deliver_many`.
 
-    :param source: reads the rows and makes their requests.
-    :param prepare: knows the namespace, and whether an unchanged row gives an unchanged request.
+    :param intake: takes rows in.
     :param ledger: who may be sent, and what became of whom.
     :param courier: posts and looks.
     :param pacer: how many may go now.
     :param report: where every row ends.
     :param progress: says how far it is.
     :param judge: asks the contact policy; None without one.
+    :param health: when the sender has to rest, and the run to stop.
     :param slots: posts that may be on their way at once.
     """
 
     def __init__(
         self,
-        source: Source,
-        prepare: Preparer,
+        intake: Intake,
         ledger: ThreadedLedger,
         courier: Courier,
         pacer: Pacer,
         report: Report,
         progress: Progress,
         judge: Judge | None,
+        health: Health,
         *,
         slots: int,
         max_tickets: int | None,
         dry_run: bool,
-        seed: bool,
         defer_after: float | None,
         stop: threading.Event,
     ) -> None:
-        self._source, self._prepare, self._ledger, self._pacer = source, prepare, ledger, pacer
-        self._report, self._progress, self._options, self._me = report, progress, courier.options, ledger.me
-        self._dry_run, self._seed, self._defer_after, self._stop = dry_run, seed, defer_after, stop
-        self._judge = judge
+        self._intake, self._ledger, self._pacer, self._health = intake, ledger, pacer, health
+        self._report, self._progress, self._judge, self._options = report, progress, judge, courier.options
+        self._dry_run, self._defer_after, self._stop = dry_run, defer_after, stop
         self._budget = math.inf if max_tickets is None else max_tickets
         self._wake = asyncio.Event()
         self._senders = Senders(
@@ -201,14 +100,12 @@ class Loop:
             looked=self._looked,
             ended=self._wake.set,
         )
-        self._health = Health()
         self._line = Line()
-        self._fresh: deque[Keyed] = deque()
         self._settled: list[Settlement] = []
         self._undecided: set[str] = set()
         """Tickets that may have been sent: they are looked for at any hour, and judged when nothing was found."""
         self._doubts: deque[tuple[Claim, VambeError | None]] = deque()
-        self._intake: asyncio.Task[None] | None = None
+        self._taking: asyncio.Task[Taken] | None = None
         self._open = True
         self._rests_until = -math.inf
         self._pause = 0.0
@@ -227,134 +124,21 @@ class Loop:
             self._wait_for_policy()
         finally:
             self._report.elapsed = clock.now() - began
-            await self._source.close()
+            await self._intake.close()
             self._ledger.close()
         self._progress.end()
 
-    # --- from the source into the line ---
+    # --- from the intake into the line ---
 
     @property
     def _wanted(self) -> bool:
         """True when the line runs short and there is more to take in; bounds what is held in memory."""
         few = self._line.idle < 2 * PART and len(self._line) < 2 * CHUNK and self._line.size < MOST_BYTES
-        return few and bool(self._fresh or not self._source.exhausted)
+        return few and not self._intake.exhausted
 
-    async def _take_in(self) -> None:
-        if not self._fresh:
-            await self._read()
-            return
-        part = [self._fresh.popleft() for _ in range(min(PART, len(self._fresh)))]
-        if self._seed:
-            await self._record_as_done(part)
-            return
-        if self._used() >= self._budget:
-            self._report.count(Outcome.LEFT, len(part))
-            return
-        made = await self._source.prepare(part)
-        await self._refuse([item for item in made if isinstance(item, Unsendable)])
-        works = [item for item in made if isinstance(item, Work)]
-        known = {row.number for row in part if row.known}
-        fresh = [work.ticket.to_phone_number for work in works if work.number not in known]
-        if self._judge is None:
-            self._progress.before_sending(fresh, datetime.fromtimestamp(clock.utc(), UTC))
-        if self._dry_run:
-            await self._rehearse(works)
-            return
-        # What is known may still be open, and should not wait for a permit of the sender to be told so.
-        judged = [work for work in works if work.number not in known]
-        undecided = []
-        for claim in await self._ledger.look_up([work for work in works if work.number in known]):
-            if claim.verdict in _SURE:
-                self._close(claim)
-            elif claim.verdict == Verdict.SEND:
-                judged.append(claim.work)
-            else:
-                undecided.append(claim.work)
-        if self._judge is not None:
-            judged = await self._allowed(self._judge, judged, known)
-            self._undecided.update(work.key.digest for work in undecided)
-        self._queue(sorted([*judged, *undecided], key=attrgetter("number")))
-
-    async def _allowed(self, judge: Judge, works: list[Work], known: set[int]) -> list[Work]:
-        """Return the tickets that the contact policy lets go now; the others are recorded and reported."""
-        if not await self._lists_are_read(judge):
-            return works  # the run ends, and reports them as not tried
-        seen = await judge.with_first_seen([work for work in works if work.number in known])
-        may, must_not = judge.sort([*(work for work in works if work.number not in known), *seen])
-        await judge.hold_back(must_not)
-        return may
-
-    async def _lists_are_read(self, judge: Judge) -> bool:
-        """Say whether the lists of opt-outs are young enough; stop the run when they cannot be read."""
-        why = await judge.ready()
-        self._health.stop = why or self._health.stop
-        return why is None
-
-    async def _rehearse(self, works: list[Work]) -> None:
-        """Report what would become of tickets now."""
-        may = []
-        for claim in await self._ledger.look_up(works):
-            if claim.verdict not in (Verdict.SEND, Verdict.CHECK):
-                self._close(claim)
-            elif claim.verdict == Verdict.CHECK or self._judge is None:
-                self._report.add_rehearsed(claim.work, None, judged=False)
-            else:
-                may.append(claim.work)
-        if self._judge is not None and await self._lists_are_read(self._judge):
-            may, must_not = self._judge.sort(await self._judge.with_first_seen(may))
-            judged = [*((work, None) for work in may), *((item.work, item.ruling) for item in must_not)]
-            for work, ruling in sorted(judged, key=lambda one: one[0].number):
-                self._report.add_rehearsed(work, ruling, judged=True)
-
-    async def _read(self) -> None:
-        """Read a chunk, and end every row of which the ledger knows enough."""
-        rows = await self._source.next_chunk()
-        self._report.rows += len(rows)
-        self._report.any_rows = self._report.any_rows or self._source.any_rows
-        namespace, row_hash = self._prepare.namespace, self._prepare.row_hash if self._prepare.can_glance else None
-        digests = [row.digest for row in rows if row.digest is not None]
-        if digests:
-            found = await self._ledger.call(
-                lambda ledger: sift(
-                    rows, ledger.glimpses(namespace, digests), self._options, me=self._me, row_hash=row_hash
-                )
-            )
-            self._report.add_known(found, self._prepare.key)
-            room = self._report.room_for_contacts
-            if found.here and room > 0:
-                here = found.here[:room]
-                self._report.add_contacts(
-                    await self._ledger.call(lambda ledger: ledger.contacts(namespace, here, self._options))
-                )
-            self._fresh.extend(found.fresh)
-            self._progress.first_look(self._report)
-        else:
-            self._fresh.extend(rows)
-
-    async def _record_as_done(self, rows: list[Keyed]) -> None:
-        """Seed the ledger with rows of which it knows nothing; their requests are not made."""
-        keys = [self._prepare.key(row.values) for row in rows if row.digest is not None]
-        if self._dry_run:
-            self._report.count(Outcome.DRY_RUN, len(keys))
-        else:
-            seeded = await self._ledger.seed(keys)
-            self._report.count(Outcome.SEEDED, seeded)
-            self._report.count(Outcome.DUPLICATE, len(keys) - seeded)
-        unusable = await self._source.prepare([row for row in rows if row.digest is None])
-        await self._refuse([item for item in unusable if isinstance(item, Unsendable)])
-
-    async def _refuse(self, rows: list[Unsendable]) -> None:
-        for row in rows:
-            if row.outcome == Outcome.SKIPPED:
-                self._report.add(Outcome.SKIPPED, key=row.key)
-        refused = [row for row in rows if row.outcome == Outcome.REJECTED]
-        known = [Verdict.REJECTED] * len(refused) if self._dry_run else await self._ledger.reject(refused)
-        for row, verdict in zip(refused, known, strict=True):
-            self._report.add_refused(row, verdict)
-            self._health.refused_by_validation(row.error)
-
-    def _queue(self, works: list[Work]) -> None:
-        for work in works:
+    def _queue(self, taken: Taken) -> None:
+        self._undecided |= taken.undecided
+        for work in taken.works:
             outcome = self._line.add(work)
             error: VambeError | None = None
             if outcome is None:
@@ -370,12 +154,12 @@ class Loop:
     # --- from the line to the API ---
 
     async def _turn(self) -> None:
-        if self._intake is not None and self._intake.done():
-            self._intake.result()
-            self._intake = None
-        if self._intake is None and self._wanted:
-            self._intake = asyncio.create_task(self._take_in())
-            self._intake.add_done_callback(lambda _: self._wake.set())
+        if self._taking is not None and self._taking.done():
+            self._queue(self._taking.result())
+            self._taking = None
+        if self._taking is None and self._wanted:
+            self._taking = asyncio.create_task(self._intake.take(full=self._used() >= self._budget))
+            self._taking.add_done_callback(lambda _: self._wake.set())
         if self._pause > 0:
             seconds, self._pause = self._pause, 0.0
             await self._pacer.pause(seconds)
@@ -393,7 +177,7 @@ class Loop:
         room = self._line.idle if resting else self._room()
         if room <= 0 or (self._pacer.wait() > 0 and not resting):
             return []
-        if self._judge is not None and not await self._lists_are_read(self._judge):
+        if not await self._intake.lists_are_read():
             return []
         works = self._line.take(room, clock.now())
         if self._judge is not None:
@@ -496,18 +280,11 @@ class Loop:
         self._line.done(claim.work)
         self._close(claim)
 
-    def _close(self, claim: Claim, outcome: Outcome | None = None) -> None:
+    def _close(self, claim: Claim) -> None:
         """Report a row that the ledger does not give out."""
-        if claim.ruling is not None:
-            if self._judge is not None:
-                self._judge.note(claim.ruling)
-            self._report.add_withheld(Withheld(claim.work, claim.ruling))
-            return
-        end = outcome or outcome_of(claim.verdict)
-        error = error_of(claim, self._options) if outcome is None else None
-        contact = claim.ai_contact_id if claim.same_run else None
-        self._report.add(end, key=claim.work.key, error=error, ai_contact_id=contact, number=claim.work.number)
-        self._report.note_open(claim)
+        if claim.ruling is not None and self._judge is not None:
+            self._judge.note(claim.ruling)
+        self._report.close(claim, self._options)
 
     # --- what the senders tell ---
 
@@ -547,10 +324,10 @@ class Loop:
         """True while anything is on its way, or came back and is not settled."""
         senders = self._senders
         on_their_way = senders.posting or senders.checking or senders.claimed
-        return bool(on_their_way or self._settled or self._doubts or self._intake is not None)
+        return bool(on_their_way or self._settled or self._doubts or self._taking is not None)
 
     def _finished(self) -> bool:
-        if self._busy or self._fresh or not self._source.exhausted:
+        if self._busy or not self._intake.exhausted:
             return False
         if len(self._line) and self._used() >= self._budget:
             self._leave()
@@ -617,9 +394,11 @@ class Loop:
     async def _end(self) -> None:
         """Begin nothing new, wait for what is on its way, and settle it."""
         self._open = False
-        if self._intake is not None:
-            self._intake.cancel()
-            await asyncio.wait([self._intake])
+        if self._taking is not None:
+            self._taking.cancel()
+            await asyncio.wait([self._taking])
+            if not self._taking.cancelled() and self._taking.exception() is None:
+                self._queue(self._taking.result())
         await self._senders.finish(hurry=self._stop.is_set())
         self._give_back(self._senders.take_back(), "The run ended before this ticket was posted", retry_in=None)
         if self._settled:

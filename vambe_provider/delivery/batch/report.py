@@ -12,7 +12,7 @@ from vambe_provider.delivery import clock
 from vambe_provider.delivery.batch.preview import preview
 from vambe_provider.delivery.model import Outcome, Verdict, Withheld
 from vambe_provider.delivery.pace.rate import duration
-from vambe_provider.delivery.rules import outcome_of
+from vambe_provider.delivery.rules import error_of, outcome_of
 from vambe_provider.exceptions import (
     VambeConfigError,
     VambeDeliveryError,
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from vambe_provider.delivery.batch.sift import Sifted
     from vambe_provider.delivery.key import TicketKey
     from vambe_provider.delivery.model import Claim, Unsendable, Work
+    from vambe_provider.delivery.options import DeliveryOptions
     from vambe_provider.delivery.permission import Ruling
 
 SCHEMA_VERSION = 2
@@ -135,6 +136,16 @@ class Report:
         told = ruling.outcome in (Outcome.REJECTED, Outcome.FAILED)
         error = ruling.error(f"Ticket {key.text}") if told else None
         self.add(ruling.outcome, key=key, error=error, number=item.work.number)
+
+    def close(self, claim: Claim, options: DeliveryOptions) -> None:
+        """Count a row that the ledger does not give out."""
+        if claim.ruling is not None:
+            self.add_withheld(Withheld(claim.work, claim.ruling))
+            return
+        contact = claim.ai_contact_id if claim.same_run else None
+        end, error = outcome_of(claim.verdict), error_of(claim, options)
+        self.add(end, key=claim.work.key, error=error, ai_contact_id=contact, number=claim.work.number)
+        self.note_open(claim)
 
     def add_known(self, found: Sifted, key: Callable[[Sequence[object]], TicketKey]) -> None:
         """Count the rows of a chunk of which the ledger knows enough.
