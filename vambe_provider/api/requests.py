@@ -6,14 +6,14 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 from urllib.parse import quote, urlencode
 
 from vambe_provider.api.numbers import international_number
 from vambe_provider.api.settings import clean_channel
-from vambe_provider.api.texts import checked_text, metadata_texts
+from vambe_provider.api.texts import checked_text, iso_utc, metadata_texts
 from vambe_provider.exceptions import VambeConfigError, VambeValidationError
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ def _filter(name: str, value: object) -> str:
             raise VambeConfigError(
                 f"{name}: the time has no time zone", fix="Use an aware datetime, as Airflow's own are."
             )
-        return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return iso_utc(value, "milliseconds")
     if name == "days" and not (re.fullmatch("[0-9]{1,3}", str(value)) and 1 <= int(str(value)) <= 365):
         raise VambeConfigError("days: not a number from 1 to 365")
     text = _sendable(str(value).strip(), name)

@@ -8,7 +8,7 @@ import ast
 import json
 import math
 from collections.abc import Collection, Mapping
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
 from numbers import Integral, Real
@@ -121,14 +121,27 @@ def mapping_from(value: object) -> object:
     """
     if not isinstance(value, str) or not value.strip().startswith("{"):
         return value
+    parsed = literal(value)
+    return parsed if isinstance(parsed, dict) else value
+
+
+def literal(text: str) -> object:
+    """Return what a text means as JSON or as a Python literal; the text itself when it is neither."""
     for parse in (json.loads, ast.literal_eval):
         try:
-            parsed = parse(value.strip())
+            return parse(text.strip())
         except (ValueError, SyntaxError, MemoryError, RecursionError):
             continue
-        if isinstance(parsed, dict):
-            return parsed
-    return value
+    return text
+
+
+def iso_utc(moment: datetime, timespec: str = "auto") -> str:
+    """Return a moment as ISO 8601 in UTC, with a Z at its end.
+
+    :param moment: with a time zone.
+    :param timespec: how exact, as in ``datetime.isoformat``.
+    """
+    return moment.astimezone(UTC).isoformat(timespec=timespec).replace("+00:00", "Z")
 
 
 def _plain(value: object) -> str | int | float | bool | dict[str, Any] | list[Any] | None:

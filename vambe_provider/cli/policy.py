@@ -7,6 +7,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from vambe_provider.api.texts import iso_utc
 from vambe_provider.cli.output import print_fields, print_json, print_line, print_table
 from vambe_provider.cli.run import DONE
 from vambe_provider.contact_policy.decide import Answer, Decision, Person, explain, person_of, refused_person
@@ -120,4 +121,4 @@ def _clocks(moment: datetime, zones: tuple[str, ...]) -> str:
 
 
 def _iso(moment: datetime | None) -> str | None:
-    return None if moment is None else moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return None if moment is None else iso_utc(moment)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import ast
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from vambe_provider.api.texts import literal
 from vambe_provider.exceptions import VambeConfigError
 
 if TYPE_CHECKING:
@@ -47,12 +46,10 @@ def _listed(rows: object) -> list[Mapping[str, Any]]:
 
 
 def _parsed(text: str) -> object:
-    for parse in (json.loads, ast.literal_eval):
-        try:
-            return parse(text.strip())
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
-            continue
-    raise VambeConfigError(
-        "rows: this text is no list of dicts",
-        fix="Hand the output of the task over as it is, as rows=query.output, and not through a text template.",
-    )
+    parsed = literal(text)
+    if isinstance(parsed, str):
+        raise VambeConfigError(
+            "rows: this text is not a list of dicts",
+            fix="Hand the output of the task over as it is, as rows=query.output, and not through a text template.",
+        )
+    return parsed

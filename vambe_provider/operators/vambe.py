@@ -335,7 +335,9 @@ def _opening(result: Result) -> dict[str, Any]:
 
 
 def _iso(moment: float) -> str:
-    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    from vambe_provider.api.texts import iso_utc
+
+    return iso_utc(datetime.fromtimestamp(moment, UTC), "milliseconds")
 
 
 class VambeOpenTicketBatchOperator(VambeTicketsOperator):

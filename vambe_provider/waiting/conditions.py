@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from vambe_provider.api.contact_info import parse_time, same_id
+from vambe_provider.api.texts import iso_utc
 from vambe_provider.waiting.tickets import CLOCK_ERROR, LAG, Bounds, bounds, created, find
 
 if TYPE_CHECKING:
@@ -250,9 +251,7 @@ def _first_reply(messages: Sequence[Mapping[str, Any]], earliest: float | None) 
 
 
 def _iso(when: datetime | None) -> str | None:
-    if when is None:
-        return None
-    return when.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return None if when is None else iso_utc(when, "milliseconds")
 
 
 def _text(value: object) -> str | None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import ast
-import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from vambe_provider.api.texts import literal
 from vambe_provider.exceptions import VambeConfigError
 from vambe_provider.waiting.conditions import moment
 from vambe_provider.waiting.tickets import Target
@@ -90,12 +89,7 @@ def _parsed(value: object) -> object:
     """Return what a text means that a template made of a list or a dict; any other value as it is."""
     if not isinstance(value, str) or not value.strip().startswith(("[", "{", "(")):
         return value
-    for parse in (json.loads, ast.literal_eval):
-        try:
-            return parse(value.strip())
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
-            continue
-    return value
+    return literal(value)
 
 
 def _flat(value: object, where: str) -> Iterable[Target]:

@@ -182,7 +182,7 @@ class TestBadRows:
         ({"window_override": "x" * 201, "contact_policy": "service"}, "window_override: is not a text of up to 200"),
         ({"rows": {"id": 1}}, "rows: a list of dicts is needed, not dict"),
         ({"rows": ["x"]}, "rows: item 0 is a str, not a dict"),
-        ({"rows": "<Order 7>"}, "rows: this text is no list of dicts"),
+        ({"rows": "<Order 7>"}, "rows: this text is not a list of dicts"),
     ],
 )
 def test_a_wrong_argument_is_named_before_anything_is_sent(

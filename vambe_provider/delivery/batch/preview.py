@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from vambe_provider.api.texts import iso_utc
 from vambe_provider.contact_policy.numbers import mask_number
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def _answer(ruling: Ruling | None) -> dict[str, Any]:
     if ruling is None:
         return {"decision": "send", "rule": None, "reason": None, "until": None}
     found = ruling.decision
-    until = None if found.until is None else found.until.isoformat().replace("+00:00", "Z")
+    until = None if found.until is None else iso_utc(found.until)
     return {"decision": found.decision, "rule": found.rule, "reason": found.reason, "until": until}
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from vambe_provider.api.texts import iso_utc
 from vambe_provider.contact_policy.decide import outside_courtesy_hours, person_of
 from vambe_provider.delivery import clock
 from vambe_provider.delivery.batch.preview import preview
@@ -238,7 +239,7 @@ class Report:
             "opened_by_other_dags": dict(self.dags),
             "open_in_other_accounts": dict(self.elsewhere),
             "policy": dict(self.policy),
-            "next_due": self.next_due.isoformat().replace("+00:00", "Z") if self.next_due is not None else None,
+            "next_due": iso_utc(self.next_due) if self.next_due is not None else None,
             "preview": list(self.preview),
             "error_kinds": dict(self.error_kinds),
             "ai_contact_ids": list(self.contacts),
