@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import re
-import types
-import typing
-from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal
+from dataclasses import asdict
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+from vambe_provider.sandbox.described import described
 
 DEFAULT_API_KEY = "sandbox-key"
 _RATE = re.compile(r"(\d+)\s*/\s*(second|minute|hour)")
 _PERIODS = {"second": 1.0, "minute": 60.0, "hour": 3600.0}
 
+Milliseconds = Annotated[float, Field(ge=0)]
+Seconds = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=0)]
+Texts = Annotated[tuple[str, ...], BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)]
+"""JSON has no tuples; a list stands for one."""
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+
+@dataclass(frozen=True, kw_only=True, slots=True, config=ConfigDict(strict=True, extra="forbid"))
 class SandboxConfig:
     """All switches of the sandbox; the defaults follow the documentation, or its most likely reading.
 
@@ -79,12 +88,12 @@ class SandboxConfig:
     """
 
     api_key: str = DEFAULT_API_KEY
-    latency_ms: float = 0.0
-    latency_jitter_ms: float = 0.0
+    latency_ms: Milliseconds = 0.0
+    latency_jitter_ms: Milliseconds = 0.0
     clock_skew_seconds: float = 0.0
     stamp_skew_seconds: float = 0.0
-    max_body_bytes: int = 102_400
-    request_log: int = 100_000
+    max_body_bytes: Count = 102_400
+    request_log: Count = 100_000
     success_status: Literal[200, 201] = 200
     error_shape: Literal["nest_list", "nest_string", "zod"] = "nest_list"
     bad_stage_status: Literal[400, 404] = 404
@@ -93,18 +102,18 @@ class SandboxConfig:
     existing_ticket: Literal["new_ticket", "move", "keep", "ignore", "conflict"] = "new_ticket"
     assistant_writes: bool = True
     session_window: Literal["ignore", "fail", "refuse"] = "ignore"
-    disconnected_phones: tuple[str, ...] = field(default_factory=tuple)
+    disconnected_phones: Texts = ()
     disconnected_status: Literal[400, 500] = 400
     disconnected_creates_ticket: bool = False
     rate_limit: str | None = None
     retry_after: Literal["seconds", "date", "none"] = "seconds"
-    visible_after_seconds: float = 0.0
-    visible_after_reads: int = 0
-    search_after_seconds: float = 0.0
+    visible_after_seconds: Seconds = 0.0
+    visible_after_reads: Count = 0
+    search_after_seconds: Seconds = 0.0
     custom_field_filter: Literal["works", "ignored", "refused"] = "works"
     metadata_visible: Literal["yes", "no", "late"] = "yes"
-    metadata_after_seconds: float = 0.0
-    metadata_after_reads: int = 0
+    metadata_after_seconds: Seconds = 0.0
+    metadata_after_reads: Count = 0
     metadata_form: Literal["object", "list"] = "object"
     snake_case_keys: bool = False
     ticket_names: Literal["plain", "v2", "camel"] = "plain"
@@ -114,26 +123,23 @@ class SandboxConfig:
     phone_form: Literal["e164", "digits", "national", "extension", "jid", "lid", "masked", "none"] = "e164"
     list_wrapper: str | None = None
     channel_wrapper: str | None = None
-    contacts_default_limit: int | None = 100
-    contacts_page_cap: int | None = None
+    contacts_default_limit: Count | None = 100
+    contacts_page_cap: Count | None = None
     contacts_offset: Literal["used", "ignored"] = "used"
     contacts_order: Literal["ascending", "descending", "mixed"] = "ascending"
-    contact_padding_bytes: int = 0
+    contact_padding_bytes: Count = 0
     merged_contacts: Literal["missing", "followed"] = "missing"
     stage_filter: Literal["active_ticket", "default_stage"] = "active_ticket"
-    messages_page_size: int = 50
+    messages_page_size: Count = 50
     messages_first_page: Literal["newest", "oldest"] = "oldest"
-    messages_after_seconds: float = 0.0
+    messages_after_seconds: Seconds = 0.0
     messages_more: Literal["hasMore", "text", "has_more", "total", "nothing"] = "hasMore"
     metadata_body: Literal["wrapped", "flat", "both"] = "both"
     close_missing_status: Literal[200, 400, 404] = 404
     require_currency: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse values that no switch has."""
-        hints = typing.get_type_hints(type(self))
-        for item in fields(self):
-            _check_value(item.name, getattr(self, item.name), hints[item.name])
+        """Refuse a rate that is none."""
         self.rate()
 
     def rate(self) -> tuple[int, float] | None:
@@ -155,34 +161,4 @@ class SandboxConfig:
         :returns: the new configuration.
         :raises ValueError: when a name is no switch or a value is not one of its values; nothing is changed then.
         """
-        known = {item.name for item in fields(self)}
-        if unknown := sorted(set(changes) - known):
-            raise ValueError(f"the sandbox has no switch {', '.join(unknown)}; it has: {', '.join(sorted(known))}")
-        values: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value for name, value in changes.items()
-        }
-        return replace(self, **values)
-
-
-def _check_value(name: str, value: object, hint: Any) -> None:
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin is Literal:
-        # 1 == True, but only one of them is a status.
-        if not any(value == allowed and type(value) is type(allowed) for allowed in arguments):
-            raise ValueError(f"{name}: {value!r} is not one of {', '.join(map(str, arguments))}")
-    elif origin in (typing.Union, types.UnionType):
-        if value is not None:
-            _check_value(name, value, arguments[0])
-    elif origin is tuple:
-        if not isinstance(value, tuple) or not all(isinstance(item, str) for item in value):
-            raise ValueError(f"{name}: {value!r} is not a list of texts")
-    else:
-        _check_plain(name, value, hint)
-
-
-def _check_plain(name: str, value: object, hint: type) -> None:
-    accepted: tuple[type, ...] = (int, float) if hint is float else (hint,)
-    if not isinstance(value, accepted) or (isinstance(value, bool) and hint is not bool):
-        raise ValueError(f"{name}: {value!r} is not a {hint.__name__}")
-    if hint in (int, float) and not name.endswith("skew_seconds") and typing.cast("float", value) < 0:
-        raise ValueError(f"{name}: {value!r} is negative")
+        return described(SandboxConfig, asdict(self) | changes, "switch")

@@ -5,13 +5,15 @@ from __future__ import annotations
 import itertools
 import random
 import re
-from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from collections.abc import Callable
+from dataclasses import field, fields
+from typing import Annotated, Any, Literal
 
+from pydantic import AfterValidator, ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+from vambe_provider.sandbox.described import described
 from vambe_provider.sandbox.endpoints import ENDPOINTS
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 Kind = Literal[
     "status",
@@ -42,18 +44,25 @@ _USUALLY_AFTER = (
     "bad_status",
     "message_fails",
 )
-_CHOICES: dict[str, tuple[object, ...]] = {
-    "kind": get_args(Kind),
-    "where": ("*", *ENDPOINTS),
-    "when": ("before", "after"),
-    "body": ("json", "html", "empty"),
-    "mode": ("reset", "close", "half_close"),
-    "failure": ("success", "status", "ok"),
-    "retry_after_form": ("seconds", "date", "none"),
-}
 
 
-@dataclass(kw_only=True, slots=True, eq=False)
+def _an_endpoint(where: str) -> str:
+    if where != "*" and where not in ENDPOINTS:
+        raise ValueError(f"it is not one of *, {', '.join(ENDPOINTS)}")
+    return where
+
+
+Seconds = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=0)]
+Place = Annotated[int, Field(ge=1)]
+
+
+@dataclass(
+    kw_only=True,
+    slots=True,
+    eq=False,
+    config=ConfigDict(strict=True, extra="forbid", arbitrary_types_allowed=True),
+)
 class Fault:
     """One rule: which requests it hits, and what happens to them.
 
@@ -85,13 +94,13 @@ class Fault:
     """
 
     kind: Kind
-    where: str = "*"
+    where: Annotated[str, AfterValidator(_an_endpoint)] = "*"
     when: When | None = None
-    nth: int | None = None
-    every: int | None = None
-    probability: float | None = None
+    nth: Place | None = None
+    every: Place | None = None
+    probability: Annotated[float, Field(ge=0, le=1)] | None = None
     seed: int = 0
-    times: int | Literal["forever"] | None = None
+    times: Count | Literal["forever"] | None = None
     phone: str | Callable[[str], bool] | None = None
     contact: str | None = None
     reused: bool | None = None
@@ -99,27 +108,20 @@ class Fault:
     says: str | None = None
     body: Literal["json", "html", "empty"] = "json"
     mode: Literal["reset", "close", "half_close"] = "reset"
-    seconds: float | None = None
+    seconds: Seconds | None = None
     failure: Literal["success", "status", "ok"] = "success"
-    size: int = 2 * 1024 * 1024
+    size: Count = 2 * 1024 * 1024
     chunked: bool = False
     location: str = "http://127.0.0.1:9/elsewhere"
-    retry_after: float = 1
+    retry_after: Seconds = 1
     retry_after_form: Literal["seconds", "date", "none"] = "seconds"
-    id: int = 0
-    seen: int = 0
-    hits: int = 0
+    id: int = field(init=False, default=0)
+    seen: int = field(init=False, default=0)
+    hits: int = field(init=False, default=0)
     _random: random.Random = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        """Fill in what depends on the kind.
-
-        :raises ValueError: when a value is not one of those that exist.
-        """
-        for name, allowed in _CHOICES.items():
-            value = getattr(self, name)
-            if value not in allowed and not (name == "when" and value is None):
-                raise ValueError(f"{name}: {value!r} is not one of {', '.join(map(str, allowed))}")
+        """Fill in what depends on the kind."""
         self._random = random.Random(self.seed)  # noqa: S311
         if self.when is None:
             self.when = "after" if self.kind in _USUALLY_AFTER else "before"
@@ -211,10 +213,4 @@ def make_fault(description: dict[str, Any]) -> Fault:
     :param description: the parameters of :class:`Fault` by name.
     :raises ValueError: when a name or a value is wrong.
     """
-    known = {item.name for item in fields(Fault) if item.init} - {"id", "seen", "hits"}
-    if unknown := sorted(set(description) - known):
-        raise ValueError(f"a fault has no {', '.join(unknown)}; it has: {', '.join(sorted(known))}")
-    try:
-        return Fault(**description)
-    except TypeError as error:
-        raise ValueError(f"not a fault: {error}") from error
+    return described(Fault, description, "parameter of a fault")
