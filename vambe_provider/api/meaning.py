@@ -29,7 +29,7 @@ REFUSALS = frozenset({400, 401, 403, 404, 413, 422})
 SUCCESSES = frozenset(range(200, 300))
 _ANY_BODY = frozenset(Body)
 
-# (statuses, bodies, verdict), for a request of which the first byte may have left and that has a reply.
+# (statuses, bodies, verdict), for a request that has a reply and whose first byte may have left.
 TABLE: tuple[tuple[frozenset[int], frozenset[Body], Verdict], ...] = (
     (SUCCESSES, frozenset({Body.OK}), "done"),
     (frozenset({429}), _ANY_BODY, "no"),

@@ -99,7 +99,7 @@ def http_date(text: str) -> datetime | None:
 def failed(
     request: Request, message: str, *, fix: str | None = None, status: int | None = None, said: str | None = None
 ) -> VambeError:
-    """Return the error for a request of which nobody knows the outcome: a read may be repeated, a write may not."""
+    """Return the error for a request whose outcome nobody knows: a read may be repeated, a write may not."""
     kind = VambeReadError if request.idempotent else VambeMaybeSentError
     return kind(message, fix=fix, status=status, said=said)
 

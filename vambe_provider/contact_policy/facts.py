@@ -41,7 +41,7 @@ class Facts:
 
     @classmethod
     def of_a_stranger(cls, policy: ContactPolicy, purpose: str | None = None) -> Facts:
-        """Return the facts about somebody of whom no list and no ledger says anything.
+        """Return the facts about somebody who is on no list and in no ledger.
 
         :param purpose: the purpose, when it is not the policy's.
         """

@@ -50,7 +50,7 @@ class Ruling:
     """Why a ticket is not sent now, as the ledger and the report record it.
 
     :param outcome: ``postponed``, ``suppressed``, ``rejected``, or what ``on_closed`` makes of a postponed one:
-        ``skipped`` or ``failed``. A ticket of which nobody can say when it may be sent has ``failed`` too, since
+        ``skipped`` or ``failed``. When nobody can say when a ticket may be sent, it has ``failed`` too, since
         nothing that was not sent is hidden under a green task.
     :param decision: the rule, the reason, the due time in UTC and the preset's version.
     """

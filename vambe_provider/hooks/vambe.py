@@ -281,7 +281,7 @@ def _python_inner(text: str) -> str:
 
 
 def _diagnosis(error: VambeError) -> str:
-    """Return an error as sentences of which the first says what is wrong: connection, key, network or host."""
+    """Return an error as sentences; the first says what is wrong: connection, key, network or host."""
     match error:
         case VambeConfigError() if "missing" in error.message:
             cause = "The connection is not complete"

@@ -21,7 +21,7 @@ class VambeRetryPolicy(RetryPolicy):
     """Retry what a retry can cure, when Vambe wants it, and fail at once where it cannot or could send twice.
 
     Give it as ``retry_policy`` to a task of your own that uses ``VambeHook``. An error that a retry cannot cure fails
-    the task: a wrong key, wrong data, a refusal. So does a request of which nobody knows whether it took effect, unless
+    the task: a wrong key, wrong data, a refusal. So does a request that may or may not have taken effect, unless
     the task is an operator of this provider, which looks first on a retry. After a 429 the task is retried when Vambe
     said that it may be, an hour later at most. Everything else is left to the task's ``retries`` and ``retry_delay``,
     and nothing is retried more often than ``retries``.

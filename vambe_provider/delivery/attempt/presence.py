@@ -151,7 +151,7 @@ def _may_be_anothers(created: float, looks: Looks, among: Collection[str | None]
 
 
 def _loose(attempts: Sequence[Attempt], among: Collection[str | None]) -> list[Attempt]:
-    """Return the attempts of which it is not known which of these things they made; each may have made one."""
+    """Return the attempts that may have made one of these things, when nothing tells which."""
     return [other for other in attempts if other.evidence_id is None or other.evidence_id not in among]
 
 

@@ -66,7 +66,7 @@ def deliver_many(
     :param channel: its channel, likewise.
     :param total: number of rows, when it is known, for the progress.
     :param dry_run: look everything up and send and record nothing.
-    :param seed: record every row of which nothing is known as done, and send nothing.
+    :param seed: record every row that the ledger does not know as done, and send nothing.
     :param defer_after: end with ``resume_in`` set when nothing can be done for so many seconds; None never does.
     :param log: takes one line of progress every few seconds.
     :param warn: takes a line that somebody should act on, such as that people would be messaged at night.

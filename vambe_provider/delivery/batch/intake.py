@@ -52,7 +52,7 @@ class Intake:
 
     :param source: reads the rows and makes their requests.
     :param prepare: knows the namespace, and whether an unchanged row gives an unchanged request.
-    :param ledger: what became of whom.
+    :param ledger: what became of each ticket.
     :param options: how to deliver.
     :param report: where rows end that need no claim.
     :param progress: says what the first look showed.
@@ -112,7 +112,7 @@ class Intake:
         return await self._sorted(works, known)
 
     async def _sorted(self, works: list[Work], known: set[int]) -> Taken:
-        """End the tickets of which the ledger is sure; it should not take a permit of the sender to be told so."""
+        """End the tickets that the ledger decides, before they need a permit of the sender."""
         judged = [work for work in works if work.number not in known]
         undecided = []
         for claim in await self._ledger.look_up([work for work in works if work.number in known]):
@@ -144,7 +144,7 @@ class Intake:
         await self._source.close()
 
     async def _read(self) -> None:
-        """Read a chunk, and end every row of which the ledger knows enough."""
+        """Read a chunk, and end every row that the ledger decides."""
         rows = await self._source.next_chunk()
         self._report.rows += len(rows)
         self._report.any_rows = self._report.any_rows or self._source.any_rows
@@ -194,7 +194,7 @@ class Intake:
                 self._report.add_rehearsed(work, ruling, judged=True)
 
     async def _record_as_done(self, rows: list[Keyed]) -> None:
-        """Seed the ledger with rows of which it knows nothing; their requests are not made."""
+        """Seed the ledger with rows that it does not know; their requests are not made."""
         keys = [self._prepare.key(row.values) for row in rows if row.digest is not None]
         if self._dry_run:
             self._report.count(Outcome.DRY_RUN, len(keys))

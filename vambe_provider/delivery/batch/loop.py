@@ -60,7 +60,7 @@ class Loop:
     """Owns the tickets of one run; see :func:`~vambe_provider.delivery.batch.deliver.deliver_many`.
 
     :param intake: takes rows in.
-    :param ledger: who may be sent, and what became of whom.
+    :param ledger: which tickets may be sent, and what became of the others.
     :param courier: posts and looks.
     :param pacer: how many may go now.
     :param report: where every row ends.

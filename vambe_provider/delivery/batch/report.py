@@ -110,7 +110,7 @@ class Report:
                 })  # fmt: skip
 
     def count(self, outcome: Outcome, rows: int) -> None:
-        """Count rows of which nothing else is to be said."""
+        """Count rows; nothing else is to be said of them."""
         if rows:
             self.counts[outcome] += rows
 
@@ -149,7 +149,7 @@ class Report:
         self.note_open(claim)
 
     def add_known(self, found: Sifted, key: Callable[[Sequence[object]], TicketKey]) -> None:
-        """Count the rows of a chunk of which the ledger knows enough.
+        """Count the rows of a chunk that the ledger decides.
 
         :param key: returns the key of a row, for those that are named.
         """

@@ -31,7 +31,7 @@ class Ledger(Protocol):
         ...
 
     def glimpses(self, namespace: str, digests: Sequence[str]) -> Mapping[str, Sequence[Glimpse]]:
-        """Return what is known of these keys, in every account; keys of which nothing is known are left out."""
+        """Return what is known of these keys, in every account; unknown keys are left out."""
         ...
 
     def look_up(self, works: Sequence[Work], options: DeliveryOptions) -> list[Claim]:
@@ -73,7 +73,7 @@ class Ledger(Protocol):
         ...
 
     def seed(self, keys: Sequence[TicketKey], options: DeliveryOptions) -> int:
-        """Record tickets as open of which nothing is known in this account, send nothing, and return how many.
+        """Record tickets as open that this account does not know, send nothing, and return how many.
 
         :raises VambeConfigError: when this memory does not outlive the task.
         """

@@ -141,7 +141,7 @@ class LedgerAdmin:
         ai_contact_id: str | None = None,
         force: bool = False,
     ) -> list[Entry]:
-        """Record what a person found out about tickets of which nobody knew whether they exist.
+        """Record what a person found out about tickets that may or may not exist.
 
         :param keys: see :meth:`find`; each must mean one ticket. All of them are changed, or none.
         :param sent: the ticket exists, and is never sent again; otherwise it does not, and the next run sends it.

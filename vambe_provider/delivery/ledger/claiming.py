@@ -209,7 +209,7 @@ class Claiming:
             one.decision = Decision(Verdict.WAIT, wait=0.0 if freed else PERSON_BUSY)
 
     def _give_up(self, candidates: Sequence[_Candidate]) -> None:
-        """Close the attempts of which nobody could tell, since the task asked to send again then."""
+        """Close the attempts that nobody could decide, since the task asked to send again then."""
         blind = {"sent": Sent.MAYBE.value, "evidence": Evidence.BLIND.value, "closed_at": self._tx.now}
         last = [one.last() for one in candidates]
         change(self._tx, self._dialect, attempts, [close(made[0], **blind) for made in last if made])

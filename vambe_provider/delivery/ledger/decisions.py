@@ -42,7 +42,7 @@ class Case:
 
     :param text: how it is called in texts.
     :param known: its row.
-    :param doubted: the attempt of which nobody knows whether it was carried out; None when there is none.
+    :param doubted: the attempt that may or may not have been carried out; None when there is none.
     :param now: the ledger's clock.
     :param command: returns a command for this ticket that works as printed.
     """
@@ -109,7 +109,7 @@ def verdict_of(choice: Choice) -> Sent:
 
 
 def check_prunable(state: State) -> None:
-    """Refuse to forget tickets of which nobody knows whether they were sent."""
+    """Refuse to forget tickets that may or may not have been sent."""
     if state in UNDECIDED:
         raise VambeConfigError(
             f"Tickets in the state {state} are never pruned: nobody knows whether they were sent",

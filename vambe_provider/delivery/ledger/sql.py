@@ -84,7 +84,7 @@ class SqlLedger:
         return self._database.epoch
 
     def glimpses(self, namespace: str, digests: Sequence[str]) -> Mapping[str, Sequence[Glimpse]]:
-        """Return what is known of these keys, in every account; keys of which nothing is known are left out.
+        """Return what is known of these keys, in every account; unknown keys are left out.
 
         :param namespace: of no interest here, since a digest is made of it too.
         """
@@ -211,7 +211,7 @@ class SqlLedger:
         return self._database.read(read_imported)
 
     def seed(self, keys: Sequence[TicketKey], options: DeliveryOptions) -> int:
-        """Record tickets as open of which nothing is known in this account, send nothing, and return how many."""
+        """Record tickets as open that this account does not know, send nothing, and return how many."""
         _check_account(options.account)
         given = {key.digest: key for key in keys}
         owner = f"{self._me}.s{next(self._counter)}"

@@ -65,7 +65,7 @@ class ThreadedLedger:
         return await self._call(lambda: self._ledger.first_seen(digests, self._options)) if digests else {}
 
     async def seed(self, keys: Sequence[TicketKey]) -> int:
-        """Record tickets as open of which nothing is known."""
+        """Record tickets as open that the ledger does not know."""
         return await self._call(lambda: self._ledger.seed(keys, self._options)) if keys else 0
 
     async def siblings(self, attempt: Attempt) -> list[Attempt]:
