@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 MIN_INTERVAL = 1.0
 MAX_REMEMBERED = 100
 """Contacts up to which a deferred wait keeps what it recognised; more would not fit into every metadata database."""
+_GAVE_UP = ("Trigger timeout", "Trigger/execution timeout")
+"""What Airflow says when a deferral took too long: from 3.0 on, and before."""
 _A_START = 5.0
 """Seconds that a task takes from its start to its first look."""
 
@@ -135,12 +137,9 @@ class VambeTicketSensor(BaseSensorOperator):
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Go on after a deferral; also when the triggerer was down for so long that Airflow itself gave the wait up."""
         with self._only_the_timeout_skips():
-            try:
-                return super().resume_execution(next_method, next_kwargs, context)
-            except AirflowSensorTimeout as timeout:
-                if type(timeout.__cause__).__name__ != "TaskDeferralTimeout":
-                    raise
-            return self.execute_complete(context, {"status": "timeout"})
+            if next_method == "__fail__" and (next_kwargs or {}).get("error") in _GAVE_UP:
+                return self.execute_complete(context, {"status": "timeout"})
+            return super().resume_execution(next_method, next_kwargs, context)
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Look once, in the modes ``poke`` and ``reschedule``; a look that fails for the moment is followed by others.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from vambe_provider.api import ConnectionSettings, OpenTicket, VambeClient
-from vambe_provider.compat import AirflowFailException
+from vambe_provider.compat import AIRFLOW_V_3_3_PLUS, AirflowFailException
 from vambe_provider.exceptions import VambeDeliveryError, VambeMaybeSentError
 from vambe_provider.operators import own_ticket
 from vambe_provider.operators.lifecycle import (
@@ -168,6 +168,7 @@ class TestWhoseTicket:
         assert writes(vambe_sandbox) == []
         assert self.close(ours) == "closed"
 
+    @pytest.mark.skipif(not AIRFLOW_V_3_3_PLUS, reason="older Airflow keeps nothing between two tries")
     def test_a_retry_does_not_close_a_ticket_of_between_the_tries(self, vambe_sandbox: Sandbox) -> None:
         store = Store()
         contact = self.opened(vambe_sandbox)["ai_contact_id"]

@@ -186,7 +186,7 @@ class TestOpenTransactions:
             def execute(self, query: Any, vars: Any = None) -> None:
                 super().execute(query.replace("WITH HOLD", "WITH NO SUCH WORDS"), vars)
 
-        url = sa.make_url(postgres_url)
+        url = sa.engine.make_url(postgres_url)
         connection = psycopg2.connect(
             host=url.host, port=url.port, user=url.username, password=url.password, dbname=url.database,
             cursor_factory=RedshiftCursor,
