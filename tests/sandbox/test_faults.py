@@ -272,6 +272,7 @@ def test_only_some_numbers_or_endpoints_are_hit(api: Api, sandbox: Sandbox) -> N
         ({"kind": "status", "when": "later"}, "when"),
         ({"kind": "status", "tims": 1}, "tims"),
         ({"kind": "drop", "mode": "softly"}, "mode"),
+        ({"kind": "drop", "times": "often"}, "times: .* a valid integer or Input should be 'forever'"),
     ],
 )
 def test_a_wrong_fault_is_refused_and_named(sandbox: Sandbox, rule: dict[str, Any], named: str) -> None:

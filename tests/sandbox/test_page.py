@@ -131,7 +131,7 @@ def test_a_fault_is_put_in_force_and_removed_by_hand(api: Api, http: httpx.Clien
     ("form", "said"),
     [
         ({"kind": "status", "times": "often"}, "times: 'often' is not a number"),
-        ({"kind": "fire"}, "kind: 'fire' does not fit"),
+        ({"kind": "fire"}, "kind: 'fire' does not fit: Input should be 'status', 'drop'"),
     ],
 )
 def test_a_fault_that_cannot_be_says_why(http: httpx.Client, form: dict[str, str], said: str) -> None:

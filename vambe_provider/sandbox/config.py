@@ -6,7 +6,7 @@ import re
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field, NonNegativeFloat, NonNegativeInt
 from pydantic.dataclasses import dataclass
 
 from vambe_provider.sandbox.described import described
@@ -15,11 +15,21 @@ DEFAULT_API_KEY = "sandbox-key"
 _RATE = re.compile(r"(\d+)\s*/\s*(second|minute|hour)")
 _PERIODS = {"second": 1.0, "minute": 60.0, "hour": 3600.0}
 
-Milliseconds = Annotated[float, Field(ge=0)]
-Seconds = Annotated[float, Field(ge=0)]
-Count = Annotated[int, Field(ge=0)]
-Texts = Annotated[tuple[str, ...], BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)]
-"""JSON has no tuples; a list stands for one."""
+
+def parsed_rate(text: str) -> tuple[int, float]:
+    """Return a rate as (tickets, seconds).
+
+    :raises ValueError: when the text is no rate.
+    """
+    match = _RATE.fullmatch(text.strip())
+    if match is None or int(match[1]) < 1:
+        raise ValueError("it is not a rate such as 10/second, 10/minute or 100/hour")
+    return int(match[1]), _PERIODS[match[2]]
+
+
+def _a_rate(text: str) -> str:
+    parsed_rate(text)
+    return text
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, config=ConfigDict(strict=True, extra="forbid"))
@@ -88,12 +98,12 @@ class SandboxConfig:
     """
 
     api_key: str = DEFAULT_API_KEY
-    latency_ms: Milliseconds = 0.0
-    latency_jitter_ms: Milliseconds = 0.0
+    latency_ms: NonNegativeFloat = 0.0
+    latency_jitter_ms: NonNegativeFloat = 0.0
     clock_skew_seconds: float = 0.0
     stamp_skew_seconds: float = 0.0
-    max_body_bytes: Count = 102_400
-    request_log: Count = 100_000
+    max_body_bytes: NonNegativeInt = 102_400
+    request_log: NonNegativeInt = 100_000
     success_status: Literal[200, 201] = 200
     error_shape: Literal["nest_list", "nest_string", "zod"] = "nest_list"
     bad_stage_status: Literal[400, 404] = 404
@@ -102,18 +112,18 @@ class SandboxConfig:
     existing_ticket: Literal["new_ticket", "move", "keep", "ignore", "conflict"] = "new_ticket"
     assistant_writes: bool = True
     session_window: Literal["ignore", "fail", "refuse"] = "ignore"
-    disconnected_phones: Texts = ()
+    disconnected_phones: Annotated[tuple[str, ...], Field(strict=False)] = ()
     disconnected_status: Literal[400, 500] = 400
     disconnected_creates_ticket: bool = False
-    rate_limit: str | None = None
+    rate_limit: Annotated[str, AfterValidator(_a_rate)] | None = None
     retry_after: Literal["seconds", "date", "none"] = "seconds"
-    visible_after_seconds: Seconds = 0.0
-    visible_after_reads: Count = 0
-    search_after_seconds: Seconds = 0.0
+    visible_after_seconds: NonNegativeFloat = 0.0
+    visible_after_reads: NonNegativeInt = 0
+    search_after_seconds: NonNegativeFloat = 0.0
     custom_field_filter: Literal["works", "ignored", "refused"] = "works"
     metadata_visible: Literal["yes", "no", "late"] = "yes"
-    metadata_after_seconds: Seconds = 0.0
-    metadata_after_reads: Count = 0
+    metadata_after_seconds: NonNegativeFloat = 0.0
+    metadata_after_reads: NonNegativeInt = 0
     metadata_form: Literal["object", "list"] = "object"
     snake_case_keys: bool = False
     ticket_names: Literal["plain", "v2", "camel"] = "plain"
@@ -123,36 +133,24 @@ class SandboxConfig:
     phone_form: Literal["e164", "digits", "national", "extension", "jid", "lid", "masked", "none"] = "e164"
     list_wrapper: str | None = None
     channel_wrapper: str | None = None
-    contacts_default_limit: Count | None = 100
-    contacts_page_cap: Count | None = None
+    contacts_default_limit: NonNegativeInt | None = 100
+    contacts_page_cap: NonNegativeInt | None = None
     contacts_offset: Literal["used", "ignored"] = "used"
     contacts_order: Literal["ascending", "descending", "mixed"] = "ascending"
-    contact_padding_bytes: Count = 0
+    contact_padding_bytes: NonNegativeInt = 0
     merged_contacts: Literal["missing", "followed"] = "missing"
     stage_filter: Literal["active_ticket", "default_stage"] = "active_ticket"
-    messages_page_size: Count = 50
+    messages_page_size: NonNegativeInt = 50
     messages_first_page: Literal["newest", "oldest"] = "oldest"
-    messages_after_seconds: Seconds = 0.0
+    messages_after_seconds: NonNegativeFloat = 0.0
     messages_more: Literal["hasMore", "text", "has_more", "total", "nothing"] = "hasMore"
     metadata_body: Literal["wrapped", "flat", "both"] = "both"
     close_missing_status: Literal[200, 400, 404] = 404
     require_currency: bool = False
 
-    def __post_init__(self) -> None:
-        """Refuse a rate that is none."""
-        self.rate()
-
     def rate(self) -> tuple[int, float] | None:
-        """Return the rate limit as (tickets, seconds), or None without one.
-
-        :raises ValueError: when the text is no rate.
-        """
-        if self.rate_limit is None:
-            return None
-        match = _RATE.fullmatch(self.rate_limit.strip())
-        if match is None or int(match[1]) < 1:
-            raise ValueError(f"rate_limit: {self.rate_limit!r} is not a rate such as 10/second, 10/minute or 100/hour")
-        return int(match[1]), _PERIODS[match[2]]
+        """Return the rate limit as (tickets, seconds), or None without one."""
+        return None if self.rate_limit is None else parsed_rate(self.rate_limit)
 
     def changed(self, changes: dict[str, Any]) -> SandboxConfig:
         """Return a copy with some switches set differently.

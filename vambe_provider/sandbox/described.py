@@ -27,6 +27,8 @@ def described(kind: type[T], values: dict[str, Any], word: str) -> T:
     try:
         return kind(**values)
     except ValidationError as error:
-        wrong = {str(item["loc"][0]): item["msg"] for item in error.errors(include_url=False) if item["loc"]}
-        said = [f"{name}: {values.get(name)!r} does not fit: {message}" for name, message in wrong.items()]
-        raise ValueError("; ".join(said) or f"a {word} is missing or wrong: {error.errors()[0]['msg']}") from error
+        wrong: dict[str, list[str]] = {}
+        for item in error.errors(include_url=False):
+            wrong.setdefault(str(item["loc"][0]), []).append(item["msg"].removeprefix("Value error, "))
+        said = [f"{name}: {values.get(name)!r} does not fit: {' or '.join(why)}" for name, why in wrong.items()]
+        raise ValueError("; ".join(said)) from error

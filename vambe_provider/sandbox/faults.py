@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import field, fields
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 from pydantic.dataclasses import dataclass
 
 from vambe_provider.sandbox.described import described
@@ -52,11 +52,6 @@ def _an_endpoint(where: str) -> str:
     return where
 
 
-Seconds = Annotated[float, Field(ge=0)]
-Count = Annotated[int, Field(ge=0)]
-Place = Annotated[int, Field(ge=1)]
-
-
 @dataclass(
     kw_only=True,
     slots=True,
@@ -96,11 +91,11 @@ class Fault:
     kind: Kind
     where: Annotated[str, AfterValidator(_an_endpoint)] = "*"
     when: When | None = None
-    nth: Place | None = None
-    every: Place | None = None
+    nth: PositiveInt | None = None
+    every: PositiveInt | None = None
     probability: Annotated[float, Field(ge=0, le=1)] | None = None
     seed: int = 0
-    times: Count | Literal["forever"] | None = None
+    times: NonNegativeInt | Literal["forever"] | None = None
     phone: str | Callable[[str], bool] | None = None
     contact: str | None = None
     reused: bool | None = None
@@ -108,12 +103,12 @@ class Fault:
     says: str | None = None
     body: Literal["json", "html", "empty"] = "json"
     mode: Literal["reset", "close", "half_close"] = "reset"
-    seconds: Seconds | None = None
+    seconds: NonNegativeFloat | None = None
     failure: Literal["success", "status", "ok"] = "success"
-    size: Count = 2 * 1024 * 1024
+    size: NonNegativeInt = 2 * 1024 * 1024
     chunked: bool = False
     location: str = "http://127.0.0.1:9/elsewhere"
-    retry_after: Seconds = 1
+    retry_after: NonNegativeFloat = 1
     retry_after_form: Literal["seconds", "date", "none"] = "seconds"
     id: int = field(init=False, default=0)
     seen: int = field(init=False, default=0)
