@@ -12,7 +12,8 @@ from vambe_provider.delivery.background import run_to_the_end
 from vambe_provider.delivery.batch.intake import Intake
 from vambe_provider.delivery.batch.judge import Judge
 from vambe_provider.delivery.batch.loop import Loop
-from vambe_provider.delivery.batch.report import Progress, Report
+from vambe_provider.delivery.batch.progress import Progress
+from vambe_provider.delivery.batch.report import Report
 from vambe_provider.delivery.batch.source import OpenRows, Source
 from vambe_provider.delivery.ledger.threaded import ThreadedLedger
 from vambe_provider.delivery.pace.health import Health
@@ -86,12 +87,12 @@ def deliver_many(
         threaded = ThreadedLedger(ledger, options, options.hold(settings.timeout))
         looks = asyncio.Semaphore(max(MIN_LOOKS, max_concurrency // 2))
         async with AsyncVambeClient(settings, max_connections=max_concurrency + max(MIN_LOOKS, max_concurrency)) as api:
-            judge = Judge(options.policy, threaded, report) if options.policy is not None else None
+            progress, health = Progress(report, log, total, warn), Health()
+            judge = Judge(options.policy, threaded, report, health) if options.policy is not None else None
             permit = judge.permit if judge is not None else None
             courier = Courier(
                 api, options, persons, settings.timeout, lambda: threaded.epoch, looks, log, phone_id, channel, permit
             )
-            progress, health = Progress(report, log, total, warn), Health()
             intake = Intake(
                 Source(rows, prepare),
                 prepare,

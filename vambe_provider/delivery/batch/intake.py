@@ -18,7 +18,8 @@ from vambe_provider.delivery.model import Outcome, Unsendable, Verdict, Work
 
 if TYPE_CHECKING:
     from vambe_provider.delivery.batch.judge import Judge
-    from vambe_provider.delivery.batch.report import Progress, Report
+    from vambe_provider.delivery.batch.progress import Progress
+    from vambe_provider.delivery.batch.report import Report
     from vambe_provider.delivery.batch.source import Keyed, Source
     from vambe_provider.delivery.ledger.threaded import ThreadedLedger
     from vambe_provider.delivery.options import DeliveryOptions
@@ -133,12 +134,6 @@ class Intake:
         await self._refuse([item for item in made if isinstance(item, Unsendable)])
         return [item for item in made if isinstance(item, Work)]
 
-    async def lists_are_read(self) -> bool:
-        """Say whether the lists of opt-outs are young enough, and stop the run when they cannot be read."""
-        why = await self._judge.ready() if self._judge is not None else None
-        self._health.stop = why or self._health.stop
-        return why is None
-
     async def close(self) -> None:
         """Close the source, also when it was not read to its end."""
         await self._source.close()
@@ -170,7 +165,7 @@ class Intake:
 
     async def _allowed(self, judge: Judge, works: list[Work], known: set[int]) -> list[Work]:
         """Return the tickets that the contact policy lets go now; the others are recorded and reported."""
-        if not await self.lists_are_read():
+        if not await judge.ready():
             return works  # the run ends, and reports them as not tried
         seen = await judge.with_first_seen([work for work in works if work.number in known])
         may, must_not = judge.sort([*(work for work in works if work.number not in known), *seen])
@@ -187,7 +182,7 @@ class Intake:
                 self._report.add_rehearsed(claim.work, None, judged=False)
             else:
                 may.append(claim.work)
-        if self._judge is not None and await self.lists_are_read():
+        if self._judge is not None and await self._judge.ready():
             may, must_not = self._judge.sort(await self._judge.with_first_seen(may))
             judged = [*((work, None) for work in may), *((item.work, item.ruling) for item in must_not)]
             for work, ruling in sorted(judged, key=lambda one: one[0].number):

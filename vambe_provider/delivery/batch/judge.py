@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from vambe_provider.delivery.batch.report import Report
     from vambe_provider.delivery.ledger.threaded import ThreadedLedger
     from vambe_provider.delivery.model import Work
+    from vambe_provider.delivery.pace.health import Health
     from vambe_provider.delivery.permission import Permission, Ruling
 
 OF_THE_SENDER = ("sender_cap", "breaker")
@@ -29,23 +30,22 @@ class Judge:
     :param permission: asks the policy.
     :param ledger: where held back tickets are recorded.
     :param report: where they are counted.
+    :param health: told when the run has to stop.
     """
 
-    def __init__(self, permission: Permission, ledger: ThreadedLedger, report: Report) -> None:
-        self._permission, self._ledger, self._report = permission, ledger, report
+    def __init__(self, permission: Permission, ledger: ThreadedLedger, report: Report, health: Health) -> None:
+        self._permission, self._ledger, self._report, self._health = permission, ledger, report, health
         self._sender: Ruling | None = None
 
-    async def ready(self) -> str | None:
-        """Have lists of opt-outs that are young enough.
-
-        :return: why nothing may be sent any more; None when they are.
-        """
+    async def ready(self) -> bool:
+        """Have lists of opt-outs that are young enough, and stop the run when they cannot be read."""
         try:
             if self._permission.opt_outs is not None:
                 await self._permission.opt_outs.ready()
         except VambeError as error:
-            return f"the query of opt-outs failed: {error.message}"
-        return None
+            self._health.stop = f"the query of opt-outs failed: {error.message}"
+            return False
+        return True
 
     async def with_first_seen(self, works: Sequence[Work]) -> list[Work]:
         """Return tickets of which the ledger knows something, with the end of their lifetime counted from when it saw

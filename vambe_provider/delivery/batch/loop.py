@@ -38,7 +38,8 @@ from vambe_provider.exceptions import (
 if TYPE_CHECKING:
     from vambe_provider.delivery.attempt.post import Courier
     from vambe_provider.delivery.batch.judge import Judge
-    from vambe_provider.delivery.batch.report import Progress, Report
+    from vambe_provider.delivery.batch.progress import Progress
+    from vambe_provider.delivery.batch.report import Report
     from vambe_provider.delivery.ledger.threaded import ThreadedLedger
     from vambe_provider.delivery.pace.health import Health
     from vambe_provider.delivery.pace.rate import Pacer
@@ -177,7 +178,7 @@ class Loop:
         room = self._line.idle if resting else self._room()
         if room <= 0 or (self._pacer.wait() > 0 and not resting):
             return []
-        if not await self._intake.lists_are_read():
+        if self._judge is not None and not await self._judge.ready():
             return []
         works = self._line.take(room, clock.now())
         if self._judge is not None:

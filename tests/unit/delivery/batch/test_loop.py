@@ -16,7 +16,7 @@ from tests.support.delivery import TICKET, Background, Deliveries, connected, op
 from vambe_provider.api.rate import Rate
 from vambe_provider.delivery.attempt import post
 from vambe_provider.delivery.batch import loop
-from vambe_provider.delivery.batch import report as words
+from vambe_provider.delivery.batch import progress as words
 from vambe_provider.delivery.batch import source as reading
 from vambe_provider.delivery.model import Outcome
 

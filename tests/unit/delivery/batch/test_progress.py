@@ -3,7 +3,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vambe_provider.delivery import clock
-from vambe_provider.delivery.batch.report import EVERY, Progress, Report
+from vambe_provider.delivery.batch.progress import EVERY, Progress
+from vambe_provider.delivery.batch.report import Report
 from vambe_provider.delivery.model import Outcome
 
 if TYPE_CHECKING:
