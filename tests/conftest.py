@@ -31,7 +31,7 @@ os.environ.update(
 Path(_HOME, "dags").mkdir()
 
 from tests import servers  # noqa: E402
-from tests.airflow_db import DagResult, migrate, run_dag  # noqa: E402
+from tests.airflow_db import AIRFLOW, DagResult, migrate, run_dag  # noqa: E402
 
 # No test may depend on how fast this machine is. CI repeats the same examples; elsewhere they vary.
 settings.register_profile("local", deadline=None)
@@ -54,10 +54,9 @@ def _same_environment_afterwards() -> Iterator[None]:
 @pytest.fixture(scope="session", autouse=True)
 def _every_thread_may_execute() -> None:
     """Let tests execute an operator in a thread; Airflow 2.11 notes its callers in a variable of one thread only."""
-    try:
-        from airflow.models.baseoperator import ExecutorSafeguard  # type: ignore[import-not-found]
-    except ImportError:
+    if AIRFLOW >= (3, 0):
         return
+    from airflow.models.baseoperator import ExecutorSafeguard  # type: ignore[import-not-found]
 
     class Callers(threading.local):
         def __init__(self) -> None:
